@@ -1,0 +1,1 @@
+//! The OTLP edge, gRPC and HTTP.

@@ -1,0 +1,1 @@
+//! RED metrics from spans, exact, before any sampling.

@@ -1,0 +1,1 @@
+//! Scrapes, reads the host, receives OTLP, queues on disk and pushes to a collector.

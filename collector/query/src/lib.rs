@@ -1,0 +1,1 @@
+//! PromQL and SQL over a snapshot: scans, pruning, limits.

@@ -1,0 +1,1 @@
+//! Ingest, limits, service graph, doctor, HTTP and gRPC edges.

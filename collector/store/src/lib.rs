@@ -1,0 +1,1 @@
+//! Memtable, flush, compaction, manifest, snapshots, retention.

@@ -1,0 +1,1 @@
+//! Default dashboards and alert rules as data, rendered to the page and to Grafana.

@@ -1,0 +1,1 @@
+//! The metrics that Weir publishes about itself: one table, against which code, dashboards and rules are checked.

@@ -1,0 +1,1 @@
+//! Messages of the push stream `weir.push.v1`, generated from `proto/push.proto`.

@@ -1,0 +1,1 @@
+//! Arrow schemas of the stored tables, one constant per column.

@@ -1,0 +1,1 @@
+//! End to end, crash, conformance and tidiness.
