@@ -11,6 +11,7 @@
 
 pub mod attribute;
 pub mod batch;
+pub mod config;
 pub mod identity;
 pub mod names;
 pub mod push;
