@@ -14,7 +14,9 @@ pub mod batch;
 pub mod config;
 pub mod identity;
 pub mod names;
+pub mod otlp;
 pub mod push;
+pub mod read;
 pub mod schema;
 pub mod semconv;
 
