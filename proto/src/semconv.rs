@@ -44,6 +44,9 @@ pub fn canonical_span_key(key: &str, kind: u8) -> Option<&'static str> {
     }
 }
 
+/// Name that the specification gives to a service without one.
+pub const UNKNOWN_SERVICE: &str = "unknown_service";
+
 /// OTLP SpanKind SERVER.
 pub const SPAN_KIND_SERVER: u8 = 2;
 /// OTLP SpanKind CLIENT.
