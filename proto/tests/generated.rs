@@ -13,11 +13,7 @@ fn push_messages_are_current() {
     let out = std::env::temp_dir().join(format!("weir-generated-{}", std::process::id()));
     std::fs::create_dir_all(&out).unwrap();
     let descriptors = protox::compile([root.join("proto/push.proto")], [root.join("proto")]).unwrap();
-    prost_build::Config::new()
-        .bytes([".weir.push.v1.Frame.payload"])
-        .out_dir(&out)
-        .compile_fds(descriptors)
-        .unwrap();
+    prost_build::Config::new().bytes([".weir.push.v1.Frame.payload"]).out_dir(&out).compile_fds(descriptors).unwrap();
     let fresh = HEADER.to_owned() + &std::fs::read_to_string(out.join("weir.push.v1.rs")).unwrap();
     std::fs::remove_dir_all(&out).unwrap();
 
