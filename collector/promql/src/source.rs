@@ -12,6 +12,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::labels::Labels;
 
@@ -63,7 +64,8 @@ pub struct SelectHints {
     pub range_ms: i64,
     /// The labels needed above, when not all.
     pub labels_needed: Option<Arc<[Arc<str>]>>,
-    /// Only count and sum of histograms are needed, no buckets.
+    /// Only count and sum of histograms are needed, no buckets. A source that leaves the buckets out must have set
+    /// [`crate::histogram::FloatHistogram::reset_hint`] by comparing the whole histograms.
     pub histogram_stats_only: bool,
 }
 
@@ -144,7 +146,10 @@ pub struct Budget {
     bytes_peak: AtomicU64,
     samples_max: u64,
     samples: AtomicU64,
+    samples_peak: AtomicU64,
+    samples_read: AtomicU64,
     series_max: u64,
+    deadline: Option<Instant>,
     cancelled: AtomicBool,
 }
 
@@ -158,9 +163,19 @@ impl Budget {
             bytes_peak: AtomicU64::new(0),
             samples_max,
             samples: AtomicU64::new(0),
+            samples_peak: AtomicU64::new(0),
+            samples_read: AtomicU64::new(0),
             series_max,
+            deadline: None,
             cancelled: AtomicBool::new(false),
         }
+    }
+
+    /// The same budget with a time at which the query is over.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
     }
 
     /// Reserves `bytes` before they are allocated. Give them back with [`Self::release`].
@@ -186,16 +201,46 @@ impl Budget {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Counts samples that were loaded.
+    /// Counts samples that are now held in memory. The engine calls it, for the batches it takes and for the points
+    /// it makes; a source does not. Give them back with [`Self::drop_samples`].
     ///
     /// # Errors
     /// [`SourceError::Limit`] past the sample limit, in Prometheus' words.
-    pub fn load_samples(&self, samples: u64) -> Result<(), SourceError> {
+    pub fn hold_samples(&self, samples: u64) -> Result<(), SourceError> {
         self.check()?;
-        if self.samples.fetch_add(samples, Ordering::Relaxed) + samples > self.samples_max {
-            return Err(SourceError::Limit("query processing would load too many samples into memory".to_owned()));
+        let held = self.samples.fetch_add(samples, Ordering::Relaxed) + samples;
+        if held > self.samples_max {
+            self.samples.fetch_sub(samples, Ordering::Relaxed);
+            return Err(SourceError::Limit(
+                "query processing would load too many samples into memory in expression evaluation; narrow it by \
+                 matchers, a shorter range or a longer step"
+                    .to_owned(),
+            ));
         }
+        self.samples_peak.fetch_max(held, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Samples that are no longer held.
+    pub fn drop_samples(&self, samples: u64) {
+        self.samples.fetch_sub(samples, Ordering::Relaxed);
+    }
+
+    /// Counts samples that were read, for the statistics of the query.
+    pub(crate) fn count_read(&self, samples: u64) {
+        self.samples_read.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    /// Samples read so far.
+    #[must_use]
+    pub fn samples_read(&self) -> u64 {
+        self.samples_read.load(Ordering::Relaxed)
+    }
+
+    /// The most samples that were held at one time.
+    #[must_use]
+    pub fn samples_peak(&self) -> u64 {
+        self.samples_peak.load(Ordering::Relaxed)
     }
 
     /// Refuses a selection of more series than allowed.
@@ -212,12 +257,18 @@ impl Budget {
         self.check()
     }
 
-    /// Fails once the query is cancelled. Cheap; call it per batch.
+    /// Fails once the query is cancelled or past its deadline. Cheap (tens of nanoseconds); call it per batch.
     ///
     /// # Errors
-    /// [`SourceError::Cancelled`].
+    /// [`SourceError::Cancelled`], [`SourceError::TimedOut`].
     pub fn check(&self) -> Result<(), SourceError> {
-        if self.cancelled.load(Ordering::Relaxed) { Err(SourceError::Cancelled) } else { Ok(()) }
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(SourceError::Cancelled);
+        }
+        match self.deadline {
+            Some(deadline) if Instant::now() >= deadline => Err(SourceError::TimedOut),
+            _ => Ok(()),
+        }
     }
 
     /// Ends the query; every thread that works for it stops at its next batch.
