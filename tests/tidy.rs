@@ -20,12 +20,13 @@ const TABLES: [&str; 1] = ["proto/src/schema/traces.rs"];
 const FORBIDDEN_NAMES: [&str; 8] = ["common", "core", "utils", "util", "helpers", "helper", "misc", "shared"];
 
 /// Who may use whom: ARCHITECTURE.md's table. The arrows never turn back.
-const MAY_USE: [(&str, &[&str]); 13] = [
+const MAY_USE: [(&str, &[&str]); 14] = [
     ("weir-proto", &[]),
     ("weir-wal", &[]),
     ("weir-receive", &["weir-proto"]),
     ("weir-red", &["weir-proto"]),
-    ("weir-agent", &["weir-proto", "weir-wal", "weir-receive", "weir-red"]),
+    ("weir-observe", &["weir-proto"]),
+    ("weir-agent", &["weir-proto", "weir-wal", "weir-receive", "weir-red", "weir-observe"]),
     ("weir-store", &["weir-proto", "weir-wal"]),
     ("weir-promql", &[]),
     ("weir-query", &["weir-proto", "weir-store", "weir-promql"]),
@@ -37,6 +38,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
             "weir-wal",
             "weir-receive",
             "weir-red",
+            "weir-observe",
             "weir-store",
             "weir-promql",
             "weir-query",
@@ -48,6 +50,7 @@ const MAY_USE: [(&str, &[&str]); 13] = [
         &[
             "weir-proto",
             "weir-agent",
+            "weir-observe",
             "weir-collector",
             "weir-query",
             "weir-promql",

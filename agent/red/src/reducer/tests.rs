@@ -1,3 +1,5 @@
+//! What the reducer guarantees, by hand-made spans and by recount.
+
 use proptest::prelude::*;
 use weir_proto::HistogramLayout;
 
