@@ -1,0 +1,160 @@
+//! A part: one folder of Parquet tables, the output of one flush or one compaction.
+//!
+//! ```text
+//! {dir}/{signal}/{day}/L0-{ulid}/{table}.parquet              fresh, all tenants
+//! {dir}/{signal}/{day}/{tenant}/L{n}-{ulid}/{table}.parquet   compacted
+//! ```
+//! A part is immutable. [`Part`] is the live handle: whoever holds it can read its files. When the last holder of
+//! a part that was replaced or retired lets go, its folder is removed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::StoreError;
+
+/// What a part holds; each signal has its own tables and its own manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signal {
+    /// Metric points.
+    Metrics,
+    /// Spans.
+    Traces,
+}
+
+/// What the manifest knows about a part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartEntry {
+    /// Sortable unique name, the `part` column of its tables.
+    pub id: String,
+    /// Folder, relative to the data directory, with forward slashes.
+    pub path: String,
+    /// UTC day of all its rows, `2026-11-22`.
+    pub day: String,
+    /// 0 for a flush, higher for each merge.
+    pub level: u8,
+    /// Commit number of the newest data in it: of two points of one series and time the higher order wins. A merge
+    /// of neighbours takes the highest of its inputs.
+    pub order: u64,
+    /// Earliest time of any row, ns.
+    pub time_min_ns: i64,
+    /// Latest time of any row, ns.
+    pub time_max_ns: i64,
+    /// Points or spans.
+    pub rows: u64,
+    /// Series or traces.
+    pub series: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Services with rows in it, sorted, when they are few enough to list; for pruning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<Vec<String>>,
+}
+
+/// A part that can be read.
+#[derive(Debug)]
+pub struct Part {
+    entry: PartEntry,
+    dir: PathBuf,
+    fate: AtomicU8,
+}
+
+const LIVE: u8 = 0;
+const DOOMED: u8 = 1;
+const CORRUPT: u8 = 2;
+
+impl Signal {
+    /// Both, in the order of their names.
+    pub const ALL: [Self; 2] = [Self::Metrics, Self::Traces];
+
+    /// The folder and the name in logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Metrics => "metrics",
+            Self::Traces => "traces",
+        }
+    }
+}
+
+impl PartEntry {
+    /// The folder of a fresh part, relative to the data directory.
+    #[must_use]
+    pub fn path_of(signal: Signal, day: &str, level: u8, id: &str) -> String {
+        if level == 0 {
+            format!("{}/{day}/L0-{id}", signal.as_str())
+        } else {
+            format!("{}/{day}/{TENANT}/L{level}-{id}", signal.as_str())
+        }
+    }
+
+    /// Whether rows with `from <= time <= to` may be in it.
+    #[must_use]
+    pub fn overlaps(&self, from_ns: i64, to_ns: i64) -> bool {
+        self.time_min_ns <= to_ns && from_ns <= self.time_max_ns
+    }
+}
+
+/// The only tenant until tenants are told apart.
+pub const TENANT: &str = "default";
+
+impl Part {
+    /// The handle of `entry` under the data directory `root`.
+    #[must_use]
+    pub fn new(root: &Path, entry: PartEntry) -> Arc<Self> {
+        let dir = root.join(&entry.path);
+        Arc::new(Self { entry, dir, fate: AtomicU8::new(LIVE) })
+    }
+
+    /// What the manifest knows.
+    #[must_use]
+    pub fn entry(&self) -> &PartEntry {
+        &self.entry
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The path of one of its tables (`spans` for `spans.parquet`).
+    #[must_use]
+    pub fn table(&self, name: &str) -> PathBuf {
+        self.dir.join(format!("{name}.parquet"))
+    }
+
+    /// Notes that a table could not be read as it was written. The compactor takes the part out of the manifest and
+    /// moves its folder aside; the bytes are kept.
+    pub fn report_corrupt(&self, error: &StoreError) {
+        if self.fate.swap(CORRUPT, Ordering::Relaxed) != CORRUPT {
+            tracing::error!(part = %self.entry.path, %error, "part is corrupt and will be set aside");
+            metrics::counter!("weir_store_parts_corrupt_total").increment(1);
+        }
+    }
+
+    /// Whether a read has found it corrupt.
+    #[must_use]
+    pub fn is_corrupt(&self) -> bool {
+        self.fate.load(Ordering::Relaxed) == CORRUPT
+    }
+
+    /// Removes the folder once nobody holds the part any more.
+    pub(crate) fn doom(&self) {
+        self.fate.store(DOOMED, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if self.fate.load(Ordering::Relaxed) == DOOMED
+            && let Err(error) = std::fs::remove_dir_all(&self.dir)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(part = %self.entry.path, %error, "a replaced part could not be removed; the next start will");
+        }
+    }
+}
