@@ -1,1 +1,4 @@
 //! Ingest, limits, service graph, doctor, HTTP and gRPC edges.
+
+pub mod arrivals;
+pub mod settings;

@@ -165,9 +165,7 @@ mod tests {
     #[test]
     fn a_reading_holds_what_was_counted() {
         let recorder = Recorder::new();
-        recorder
-            .register_counter(&Key::from_parts("weir_a_total", [("reason", "x")].as_slice()), &HERE)
-            .increment(3);
+        recorder.register_counter(&Key::from_parts("weir_a_total", [("reason", "x")].as_slice()), &HERE).increment(3);
         recorder.register_gauge(&Key::from_name("weir_b"), &HERE).set(-1.5);
         let latency = recorder.register_histogram(&Key::from_name("weir_c"), &HERE);
         for seconds in [0.001, 0.001, 0.5] {

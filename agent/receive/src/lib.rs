@@ -23,6 +23,7 @@ mod decode;
 mod grpc;
 mod http;
 mod json;
+mod listen;
 mod receiver;
 mod refusal;
 mod serve;
@@ -30,6 +31,7 @@ mod sink;
 
 pub use grpc::grpc_router;
 pub use http::http_router;
+pub use listen::{Listen, ListenError};
 pub use receiver::{ReceiveSettings, Receiver, Signal};
 pub use refusal::{Refusal, RefusalKind};
 pub use serve::{ServeError, serve};

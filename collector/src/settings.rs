@@ -1,0 +1,121 @@
+//! What a collector is told: the file, then the environment and flags over it, valid and without options.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use weir_proto::config::ConfigFile;
+use weir_receive::{Listen, ReceiveSettings};
+
+/// Where the page and the HTTP APIs listen when nobody says.
+pub const LISTEN_DEFAULT: &str = "127.0.0.1:9347";
+/// Where the push stream and OTLP/gRPC listen when nobody says.
+pub const PUSH_DEFAULT: &str = "127.0.0.1:9348";
+/// Where data lies when nobody says and Weir is installed.
+pub const DATA_DIR_DEFAULT: &str = "/var/lib/weir";
+/// How long data is kept when nobody says: Prometheus' default.
+const RETENTION_DEFAULT: Duration = Duration::from_secs(15 * 86_400);
+/// Memory for data that is not in files yet.
+const MEMTABLE_BYTES_DEFAULT: u64 = 512 << 20;
+/// How often metrics are written to files.
+const FLUSH_DEFAULT: Duration = Duration::from_secs(600);
+/// How often spans are written to files, unless metrics are written more often: rows of spans gain nothing by waiting.
+const TRACES_FLUSH_MAX: Duration = Duration::from_secs(60);
+/// How often small files are joined.
+const COMPACTION_DEFAULT: Duration = Duration::from_secs(60);
+
+/// Flags of `weir collector` and `weir up` that concern the collector.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CollectorFlags {
+    /// Where the page and all HTTP APIs listen [default: 127.0.0.1:9347]
+    #[arg(long, env = "WEIR_LISTEN", value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Where the push stream and OTLP/gRPC listen [default: 127.0.0.1:9348]
+    #[arg(long, env = "WEIR_PUSH", value_name = "HOST:PORT")]
+    pub push: Option<String>,
+    /// How long metrics and traces are kept, like 15d or 12h [default: 15d]
+    #[arg(long, value_name = "DURATION")]
+    pub retention: Option<String>,
+}
+
+/// What a collector runs with.
+#[derive(Clone, Debug)]
+pub struct CollectorSettings {
+    /// Page and HTTP APIs.
+    pub listen: Listen,
+    /// Push stream and OTLP/gRPC.
+    pub push: Listen,
+    /// WAL, catalog and tables.
+    pub data_dir: PathBuf,
+    /// How long data is kept.
+    pub retention: Duration,
+    /// Memory for data that is not in files yet.
+    pub memtable_bytes_max: u64,
+    /// How often metrics are written to files.
+    pub metrics_flush_interval: Duration,
+    /// How often spans are written to files.
+    pub traces_flush_interval: Duration,
+    /// How often small files are joined.
+    pub compaction_interval: Duration,
+    /// Bounds of the OTLP edge.
+    pub receive: ReceiveSettings,
+}
+
+impl CollectorSettings {
+    /// Lays `flags` over `file`. `data_dir` is what flag or caller decided.
+    ///
+    /// # Errors
+    /// When a flag is no duration.
+    pub fn resolve(file: &ConfigFile, flags: &CollectorFlags, data_dir: PathBuf) -> Result<Self, String> {
+        let weir = &file.weir;
+        let retention = match &flags.retention {
+            Some(text) => {
+                weir_proto::config::PromDuration::parse(text).map_err(|error| format!("--retention: {error}"))?.0
+            }
+            None => weir.retention.map_or(RETENTION_DEFAULT, |kept| kept.0),
+        };
+        if retention.is_zero() {
+            return Err("retention is 0; everything would be dropped at once".to_owned());
+        }
+        let metrics_flush_interval = weir.flush_interval.map_or(FLUSH_DEFAULT, |interval| interval.0);
+        Ok(Self {
+            listen: Listen::asked_or(flags.listen.as_deref().or(weir.listen.as_deref()), LISTEN_DEFAULT),
+            push: Listen::asked_or(flags.push.as_deref().or(weir.push.as_deref()), PUSH_DEFAULT),
+            data_dir,
+            retention,
+            memtable_bytes_max: weir.memtable_bytes_max.map_or(MEMTABLE_BYTES_DEFAULT, |bytes| bytes.0),
+            metrics_flush_interval,
+            traces_flush_interval: metrics_flush_interval.min(TRACES_FLUSH_MAX),
+            compaction_interval: weir.compaction_interval.map_or(COMPACTION_DEFAULT, |interval| interval.0),
+            receive: ReceiveSettings::default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flag_over_file_over_default() {
+        let file =
+            ConfigFile::parse("weir: {listen: '0.0.0.0:1', flush_interval: 5s, retention: 2d}\n", |_| None).unwrap();
+        let flags = CollectorFlags { push: Some("127.0.0.1:2".into()), ..CollectorFlags::default() };
+        let settings = CollectorSettings::resolve(&file, &flags, "d".into()).unwrap();
+        assert_eq!(settings.listen, Listen { address: "0.0.0.0:1".into(), asked: true });
+        assert_eq!(settings.push, Listen { address: "127.0.0.1:2".into(), asked: true });
+        assert_eq!(settings.traces_flush_interval, Duration::from_secs(5));
+        assert_eq!(settings.retention, Duration::from_secs(2 * 86_400));
+        let settings =
+            CollectorSettings::resolve(&ConfigFile::default(), &CollectorFlags::default(), "d".into()).unwrap();
+        assert!(!settings.listen.asked);
+        assert_eq!(settings.traces_flush_interval, TRACES_FLUSH_MAX);
+    }
+
+    #[test]
+    fn a_wrong_retention_says_how_to_write_one() {
+        let flags = CollectorFlags { retention: Some("forever".into()), ..CollectorFlags::default() };
+        let error = CollectorSettings::resolve(&ConfigFile::default(), &flags, "d".into()).unwrap_err();
+        assert!(error.contains("--retention") && error.contains("15s"), "{error}");
+    }
+}
