@@ -1,3 +1,62 @@
-//! The command people type.
+//! The command people type: it parses arguments, calls a room or an HTTP API, and prints.
+//!
+//! Exit codes: 0 good, 1 the checked or asked thing is bad, 2 usage.
 
-fn main() {}
+mod ask;
+mod check;
+mod doctor;
+mod query;
+mod sql;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Every service observed, with no work by its developers.
+#[derive(Parser)]
+#[command(name = "weir", version, arg_required_else_help = true, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Ask in PromQL
+    Query(query::Args),
+    /// Ask in SQL: tables spans, traces, samples, series
+    Sql(sql::Args),
+    /// Say what arrives, from whom, how fresh, and what was refused and why
+    Doctor(doctor::Args),
+    /// Check files before they are used
+    Check(check::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Query(args) => query::run(&args),
+        Command::Sql(args) => sql::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Check(args) => check::run(&args),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Prints `error` with its causes. A reader that went away (`weir … | head`) is no error.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    let broken = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    if error.chain().any(broken) {
+        return ExitCode::SUCCESS;
+    }
+    table::complain(&format!("weir: {error:#}"));
+    ExitCode::from(1)
+}

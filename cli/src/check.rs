@@ -1,0 +1,44 @@
+//! `weir check`: files are read as they would be in use, and every fault is said with its place.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use weir_proto::config::ConfigFile;
+
+use crate::table;
+
+/// Flags of `weir check`.
+#[derive(Parser)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Configuration files
+    Config {
+        /// The files
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let What::Config { files } = &args.what;
+    let mut bad = false;
+    for path in files {
+        let checked = std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| {
+            ConfigFile::parse(&text, |name| std::env::var(name).ok()).map_err(|error| error.to_string())
+        });
+        match checked {
+            Ok(file) => table::say(&format!("{}: good, {} scrape jobs", path.display(), file.scrape_configs.len()))?,
+            Err(error) => {
+                bad = true;
+                table::complain(&format!("{}: {error}", path.display()));
+            }
+        }
+    }
+    Ok(if bad { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
