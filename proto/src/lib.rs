@@ -12,6 +12,7 @@
 pub mod attribute;
 pub mod batch;
 pub mod config;
+pub mod frame;
 pub mod identity;
 pub mod names;
 pub mod otlp;

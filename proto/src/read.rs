@@ -11,6 +11,8 @@ pub enum ErrorKind {
     Invalid,
     /// A limit was met.
     Full,
+    /// Stored or sent bytes are damaged: stop, keep them.
+    Corrupt,
 }
 
 /// Why a whole body could not be read. Nothing of it was added to the batch.
