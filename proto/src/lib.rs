@@ -12,11 +12,14 @@
 pub mod attribute;
 pub mod batch;
 pub mod config;
+pub mod exposition;
 pub mod frame;
 pub mod identity;
 pub mod names;
 pub mod otlp;
+pub mod prometheus;
 pub mod push;
+mod raw_table;
 pub mod read;
 pub mod schema;
 pub mod semconv;

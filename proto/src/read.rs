@@ -98,6 +98,7 @@ pub(crate) enum Reason {
     EventText,
     LinkId,
     LinkText,
+    DuplicateSample,
 }
 
 impl Reason {
@@ -147,6 +148,7 @@ impl Reason {
             Self::EventTime => ("event_time", "a span event's time is past the year 2262"),
             Self::EventText => ("event_text", "a span event's name or attributes are too many, too long or no text"),
             Self::LinkId => ("link_id", "a span link's trace id is not 16 or its span id not 8 bytes"),
+            Self::DuplicateSample => ("duplicate_sample", "the page has this series twice; the first one counts"),
             Self::LinkText => ("link_text", "a span link's state or attributes are too many, too long or no text"),
         }
     }

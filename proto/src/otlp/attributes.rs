@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::ReaderLimits;
-use super::raw_table::RawTable;
 use super::wire::{self, Fields, WireError};
 use crate::attribute::{Attributes, KeyValue, Value};
+use crate::raw_table::RawTable;
 use crate::read::Reason;
 
 /// How deep arrays and maps may nest.

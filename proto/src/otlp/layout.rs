@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::attributes::Fault;
-use super::raw_table::RawTable;
 use super::row;
 use crate::batch::HistogramLayout;
+use crate::raw_table::RawTable;
 use crate::read::Reason;
 
 /// Layouts remembered before all are forgotten.

@@ -18,10 +18,10 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::attributes::{Fault, Pairs};
-use super::raw_table::RawTable;
 use super::wire::{self, Fields, WireError};
 use super::{ReaderLimits, row};
 use crate::identity::{Fingerprint, MetricKind, Resource, Scope, SeriesIdentity, SeriesParts, Temporality};
+use crate::raw_table::RawTable;
 use crate::read::Reason;
 
 /// No form: predicts nothing.

@@ -3,7 +3,7 @@
 use crate::batch::{MetricBatch, SpanBatch};
 
 /// Lengths of a metric batch's columns at one moment.
-pub(super) struct MetricMark {
+pub(crate) struct MetricMark {
     series: usize,
     numbers: usize,
     histograms: usize,
@@ -15,7 +15,7 @@ pub(super) struct MetricMark {
 
 impl MetricMark {
     /// The lengths now.
-    pub(super) fn of(batch: &MetricBatch) -> Self {
+    pub(crate) fn of(batch: &MetricBatch) -> Self {
         Self {
             series: batch.series.len(),
             numbers: batch.numbers.series.len(),
@@ -28,7 +28,7 @@ impl MetricMark {
     }
 
     /// Cuts everything added since.
-    pub(super) fn restore(&self, batch: &mut MetricBatch) {
+    pub(crate) fn restore(&self, batch: &mut MetricBatch) {
         batch.series.truncate(self.series);
         let numbers = &mut batch.numbers;
         numbers.series.truncate(self.numbers);
@@ -60,7 +60,7 @@ impl MetricMark {
 }
 
 /// Lengths of a span batch's dictionaries and columns at one moment.
-pub(super) struct SpanMark {
+pub(crate) struct SpanMark {
     resources: usize,
     scopes: usize,
     strings: usize,
@@ -70,7 +70,7 @@ pub(super) struct SpanMark {
 
 /// Lengths of the columns that grow while one span is read: everything but the dictionaries.
 #[derive(Clone, Copy)]
-pub(super) struct RowMark {
+pub(crate) struct RowMark {
     spans: usize,
     attributes: usize,
     events: usize,
@@ -81,7 +81,7 @@ pub(super) struct RowMark {
 
 impl SpanMark {
     /// The lengths now.
-    pub(super) fn of(batch: &SpanBatch) -> Self {
+    pub(crate) fn of(batch: &SpanBatch) -> Self {
         Self {
             resources: batch.resources.len(),
             scopes: batch.scopes.len(),
@@ -92,7 +92,7 @@ impl SpanMark {
     }
 
     /// Cuts everything added since.
-    pub(super) fn restore(&self, batch: &mut SpanBatch) {
+    pub(crate) fn restore(&self, batch: &mut SpanBatch) {
         batch.resources.truncate(self.resources);
         batch.scopes.truncate(self.scopes);
         batch.strings.truncate(self.strings);
@@ -103,7 +103,7 @@ impl SpanMark {
 
 impl RowMark {
     /// The lengths now, between two spans.
-    pub(super) fn of(batch: &SpanBatch) -> Self {
+    pub(crate) fn of(batch: &SpanBatch) -> Self {
         Self {
             spans: batch.trace_id.len(),
             attributes: batch.attributes.len(),
@@ -115,7 +115,7 @@ impl RowMark {
     }
 
     /// Cuts everything added since but dictionary entries, which later spans may already use.
-    pub(super) fn restore(&self, batch: &mut SpanBatch) {
+    pub(crate) fn restore(&self, batch: &mut SpanBatch) {
         let spans = self.spans;
         batch.resource.truncate(spans);
         batch.scope.truncate(spans);

@@ -11,12 +11,12 @@
 use std::sync::Arc;
 
 use super::attributes::{Fault, Pairs, Texts, key_value, utf8};
-use super::raw_table::RawTable;
 use super::wire::WireError;
 use super::{ReaderLimits, memory, row};
 use crate::attribute::KeyValue;
 use crate::batch::SpanBatch;
 use crate::identity::{Resource, Scope};
+use crate::raw_table::RawTable;
 use crate::read::Reason;
 
 /// Values of one key that are remembered; later ones are decoded each time.

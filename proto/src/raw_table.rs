@@ -15,7 +15,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 /// Raw bytes, under a salt (whose bytes they are), to a value.
-pub(super) struct RawTable<T> {
+pub(crate) struct RawTable<T> {
     hasher: RandomState,
     index: HashTable<u32>,
     slots: Vec<Slot<T>>,
@@ -38,7 +38,7 @@ impl<T> Default for RawTable<T> {
 impl<T> RawTable<T> {
     /// The slot of `raw` under `salt`.
     #[inline]
-    pub(super) fn find(&self, salt: u32, raw: &[u8]) -> Option<u32> {
+    pub(crate) fn find(&self, salt: u32, raw: &[u8]) -> Option<u32> {
         let hash = hash(&self.hasher, salt, raw);
         self.index.find(hash, |&slot| self.holds(slot, salt, raw)).copied()
     }
@@ -47,7 +47,7 @@ impl<T> RawTable<T> {
     ///
     /// # Panics
     /// Past 2^32 bytes, which the readers' limits on bodies and tables exclude.
-    pub(super) fn insert(&mut self, salt: u32, raw: &[u8], value: T) -> u32 {
+    pub(crate) fn insert(&mut self, salt: u32, raw: &[u8], value: T) -> u32 {
         let slot = u32::try_from(self.slots.len()).expect("the reader clears a table long before 2^32 slots");
         let at = u32::try_from(self.bytes.len()).expect("the reader clears a table long before 4 GiB");
         let len = u32::try_from(raw.len()).expect("a piece of a body is far below 4 GiB");
@@ -63,41 +63,41 @@ impl<T> RawTable<T> {
 
     /// Whether `slot` is `raw` under `salt`.
     #[inline]
-    pub(super) fn holds(&self, slot: u32, salt: u32, raw: &[u8]) -> bool {
+    pub(crate) fn holds(&self, slot: u32, salt: u32, raw: &[u8]) -> bool {
         self.bytes_under(slot, salt) == Some(raw)
     }
 
     /// The bytes of `slot`, when it exists and is under `salt`.
     #[inline]
-    pub(super) fn bytes_under(&self, slot: u32, salt: u32) -> Option<&[u8]> {
+    pub(crate) fn bytes_under(&self, slot: u32, salt: u32) -> Option<&[u8]> {
         let slot = self.slots.get(slot as usize).filter(|slot| slot.salt == salt)?;
         Some(&self.bytes[slot.at as usize..][..slot.len as usize])
     }
 
     /// The value of a slot that [`Self::find`] or [`Self::insert`] gave since the last clearing.
     #[inline]
-    pub(super) fn value(&self, slot: u32) -> &T {
+    pub(crate) fn value(&self, slot: u32) -> &T {
         &self.slots[slot as usize].value
     }
 
     /// As [`Self::value`], to change.
     #[inline]
-    pub(super) fn value_mut(&mut self, slot: u32) -> &mut T {
+    pub(crate) fn value_mut(&mut self, slot: u32) -> &mut T {
         &mut self.slots[slot as usize].value
     }
 
     /// How many slots there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
     /// How many raw bytes are held.
-    pub(super) fn bytes_len(&self) -> usize {
+    pub(crate) fn bytes_len(&self) -> usize {
         self.bytes.len()
     }
 
     /// Forgets everything and gives its memory back.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.index = HashTable::new();
         self.slots = Vec::new();
         self.bytes = Vec::new();
