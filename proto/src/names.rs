@@ -48,6 +48,18 @@ own_metrics! {
         "Points or spans made durable and acknowledged to their sender.";
     RECEIVE_REFUSED_ITEMS = "weir_receive_refused_items_total", Counter, ["signal", "reason"],
         "Points, spans or parts of them that were refused one by one, in requests otherwise taken.";
+
+    // batch: what the agent joins before its queue.
+    BATCH_RECORDS = "weir_batch_records_total", Counter, ["outcome"],
+        "Records given to the queue: durable, full or failed.";
+    BATCH_JOINED = "weir_batch_joined_total", Counter, [],
+        "Batches that were joined into those records.";
+
+    // host: the host's own metrics.
+    HOST_ERRORS = "weir_host_errors_total", Counter, ["source"],
+        "Readings of one source (cpu, memory, disk) that failed.";
+    HOST_DROPPED_POINTS = "weir_host_dropped_points_total", Counter, [],
+        "Host points that the queue did not take.";
 }
 
 #[cfg(test)]
