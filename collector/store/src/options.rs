@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir_proto::prometheus::Promotion;
+
 /// Tells the time. The store never asks the system itself.
 pub trait Clock: Send + Sync + 'static {
     /// Nanoseconds since the epoch.
@@ -21,6 +23,8 @@ pub struct StoreOptions {
     pub dir: PathBuf,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Which resource attributes are PromQL labels.
+    pub promotion: Promotion,
     /// How long metrics stay in memory before they become a part. Longer chunks are smaller on disk (10 minutes
     /// of 15 s samples cost twice the bytes of 2 hours until compaction), but a restart replays more.
     pub metrics_flush_interval: Duration,
@@ -48,6 +52,7 @@ impl StoreOptions {
         Self {
             dir: dir.into(),
             clock,
+            promotion: Promotion::default(),
             metrics_flush_interval: Duration::from_secs(600),
             traces_flush_interval: Duration::from_secs(60),
             memtable_bytes_max: 512 << 20,

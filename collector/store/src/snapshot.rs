@@ -9,7 +9,9 @@ use roaring::RoaringBitmap;
 
 use crate::error::StoreError;
 use crate::metrics::memtable::{Layer, MetricMemtable};
+use crate::metrics::read::{Loaded, MetricPart};
 use crate::metrics::{Exemplar, HistogramChunk, NumberChunk, SeriesIndex};
+use crate::part::Part;
 
 /// Chunks as they are read; an error ends the stream of one partition, not the query.
 pub type Chunks<T> = Box<dyn Iterator<Item = Result<T, StoreError>> + Send>;
@@ -33,6 +35,7 @@ pub struct Partition {
 #[derive(Clone, Debug)]
 enum Source {
     Memtable { memtable: Arc<MetricMemtable>, layer: Arc<Layer> },
+    Part(Arc<MetricPart>),
 }
 
 impl Partition {
@@ -43,6 +46,21 @@ impl Partition {
             .layers()
             .into_iter()
             .map(move |layer| Self { source: Source::Memtable { memtable: Arc::clone(memtable), layer }, time_range })
+    }
+
+    /// The partition of a part.
+    pub(crate) fn of_part(part: &Arc<MetricPart>) -> Self {
+        let entry = part.part().entry();
+        Self { source: Source::Part(Arc::clone(part)), time_range: (entry.time_min_ns, entry.time_max_ns) }
+    }
+
+    /// Its part; none for memory.
+    #[must_use]
+    pub fn part(&self) -> Option<&Arc<Part>> {
+        match &self.source {
+            Source::Memtable { .. } => None,
+            Source::Part(part) => Some(part.part()),
+        }
     }
 
     /// First and last time of any point, ns.
@@ -64,6 +82,7 @@ impl Partition {
     pub fn series_index(&self) -> Result<Arc<SeriesIndex>, StoreError> {
         match &self.source {
             Source::Memtable { layer, .. } => Ok(Arc::clone(&layer.index)),
+            Source::Part(part) => Ok(Arc::clone(&part.load()?.index)),
         }
     }
 
@@ -73,6 +92,7 @@ impl Partition {
     pub fn numbers(&self, sids: &RoaringBitmap, from_ns: i64, to_ns: i64) -> Chunks<NumberChunk> {
         match &self.source {
             Source::Memtable { memtable, .. } => Box::new(memtable.numbers(sids, from_ns, to_ns).map(Ok)),
+            Source::Part(part) => loaded(part, |part| Box::new(part.numbers(sids, from_ns, to_ns))),
         }
     }
 
@@ -81,6 +101,7 @@ impl Partition {
     pub fn histograms(&self, sids: &RoaringBitmap, from_ns: i64, to_ns: i64) -> Chunks<HistogramChunk> {
         match &self.source {
             Source::Memtable { memtable, .. } => Box::new(memtable.histograms(sids, from_ns, to_ns).map(Ok)),
+            Source::Part(part) => loaded(part, |part| Box::new(part.histograms(sids, from_ns, to_ns))),
         }
     }
 
@@ -89,6 +110,18 @@ impl Partition {
     pub fn exemplars(&self, sids: &RoaringBitmap, from_ns: i64, to_ns: i64) -> Chunks<Exemplar> {
         match &self.source {
             Source::Memtable { memtable, .. } => Box::new(memtable.exemplars(sids, from_ns, to_ns).map(Ok)),
+            Source::Part(part) => loaded(part, |part| match part.exemplars(sids, from_ns, to_ns) {
+                Ok(found) => Box::new(found.into_iter().map(Ok)),
+                Err(error) => Box::new(std::iter::once(Err(error))),
+            }),
         }
+    }
+}
+
+/// Chunks of a part that may have to be loaded first.
+fn loaded<T: Send + 'static>(part: &MetricPart, read: impl FnOnce(&Arc<Loaded>) -> Chunks<T>) -> Chunks<T> {
+    match part.load() {
+        Ok(part) => read(&part),
+        Err(error) => Box::new(std::iter::once(Err(error))),
     }
 }

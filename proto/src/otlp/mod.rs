@@ -29,8 +29,6 @@ mod traces;
 mod wire;
 
 #[cfg(test)]
-mod oracle;
-#[cfg(test)]
 mod tests;
 
 pub use metrics::MetricsReader;

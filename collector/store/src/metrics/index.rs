@@ -12,8 +12,9 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 use weir_proto::SeriesIdentity;
+use weir_proto::prometheus::Translated;
 
-use super::labels::SeriesLabels;
+use super::labels::canonical_names;
 
 /// The label that holds the metric's name.
 pub const METRIC_NAME: &str = "__name__";
@@ -46,7 +47,7 @@ pub struct IndexedSeries {
     /// As sent.
     pub identity: Arc<SeriesIdentity>,
     /// As PromQL sees it.
-    pub labels: Arc<SeriesLabels>,
+    pub labels: Arc<Translated>,
 }
 
 /// The series of one partition and the way to find them.
@@ -67,7 +68,7 @@ impl SeriesIndex {
         for (sid, entry) in (first..).zip(&series) {
             index.all.insert(sid);
             index.sent_names.entry_ref(&entry.identity.name).or_default().insert(sid);
-            for name in entry.labels.names(entry.identity.kind) {
+            for name in canonical_names(&entry.labels, entry.identity.kind) {
                 post(&mut index.postings, &Arc::from(METRIC_NAME), &name, sid);
             }
             for (name, value) in entry.labels.labels.iter() {
@@ -92,7 +93,7 @@ impl SeriesIndex {
     /// # Panics
     /// When `sid` is not of this partition.
     #[must_use]
-    pub fn labels(&self, sid: u32) -> &Arc<SeriesLabels> {
+    pub fn labels(&self, sid: u32) -> &Arc<Translated> {
         &self.entry(sid).labels
     }
 
@@ -245,8 +246,8 @@ fn post(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::labels::labels_of;
     use crate::metrics::testing::series;
+    use weir_proto::prometheus::{Promotion, translate};
 
     fn index() -> SeriesIndex {
         let all = [
@@ -255,8 +256,9 @@ mod tests {
             series("up", &[("job", "b")]),
             series("down", &[("job", "c"), ("x", "y")]),
         ];
-        let entries =
-            all.into_iter().map(|identity| IndexedSeries { labels: Arc::new(labels_of(&identity)), identity });
+        let entries = all
+            .into_iter()
+            .map(|identity| IndexedSeries { labels: Arc::new(translate(&identity, &Promotion::default())), identity });
         SeriesIndex::build(10, entries.collect())
     }
 

@@ -19,9 +19,9 @@ use roaring::RoaringBitmap;
 use weir_proto::{Fingerprint, HistogramColumns, MetricBatch, SeriesIdentity};
 
 use super::chunk::{Exemplar, HistogramChunk, HistogramPoint, NumberChunk, Starts};
-use super::index::{IndexedSeries, SeriesIndex};
-use super::labels::labels_of;
+use super::index::SeriesIndex;
 use super::merge::{Additive, Column, ColumnBuilder};
+use super::registry::SeriesRegistry;
 
 /// Series read per hold of the lock.
 const LOCK_SERIES: usize = 256;
@@ -33,6 +33,7 @@ const SERIES_BYTES: u64 = 700;
 /// The metrics memtable. See the module.
 #[derive(Debug)]
 pub(crate) struct MetricMemtable {
+    registry: Arc<SeriesRegistry>,
     head: RwLock<Head>,
 }
 
@@ -89,9 +90,10 @@ enum HeadStarts {
     Each(Vec<i64>),
 }
 
-impl Default for MetricMemtable {
-    fn default() -> Self {
+impl MetricMemtable {
+    pub(crate) fn new(registry: Arc<SeriesRegistry>) -> Self {
         Self {
+            registry,
             head: RwLock::new(Head {
                 series: Vec::new(),
                 sids: HashMap::default(),
@@ -102,9 +104,7 @@ impl Default for MetricMemtable {
             }),
         }
     }
-}
 
-impl MetricMemtable {
     /// Takes all points of a batch. Rows that point outside of the batch's dictionaries are a reader's defect and
     /// are left out.
     pub(crate) fn insert(&self, batch: &MetricBatch) -> Arrivals {
@@ -154,7 +154,7 @@ impl MetricMemtable {
                 return head.layers.clone();
             }
         }
-        self.write().cover_all_series()
+        self.write().cover_all_series(&self.registry)
     }
 
     /// Number points of `sids` with `from <= time <= to`, ordered by (sid, time).
@@ -384,7 +384,7 @@ impl Head {
     }
 
     /// Indexes the series that no layer covers yet, together with the last layers that are not much larger.
-    fn cover_all_series(&mut self) -> Vec<Arc<Layer>> {
+    fn cover_all_series(&mut self, registry: &SeriesRegistry) -> Vec<Arc<Layer>> {
         let end = u32::try_from(self.series.len()).expect("sids are u32");
         let mut first = self.layers.last().map_or(0, |layer| layer.sids.end);
         while let Some(last) = self.layers.last()
@@ -395,14 +395,9 @@ impl Head {
             self.layers.pop();
         }
         if first < end {
-            let entries = self.series[first as usize..]
-                .iter()
-                .map(|series| IndexedSeries {
-                    identity: Arc::clone(&series.identity),
-                    labels: Arc::new(labels_of(&series.identity)),
-                })
-                .collect();
-            let index = Arc::new(SeriesIndex::build(first, entries));
+            let covered: Vec<_> =
+                self.series[first as usize..].iter().map(|series| Arc::clone(&series.identity)).collect();
+            let index = Arc::new(SeriesIndex::build(first, registry.intern(&covered)));
             self.layers.push(Arc::new(Layer { sids: first..end, index }));
         }
         self.layers.clone()
