@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod host;
 mod points;
+pub mod scrape;
 
 /// Nanoseconds since the epoch, now. The agent's edges read the clock; what is below them is told the time.
 #[must_use]

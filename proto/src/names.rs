@@ -60,6 +60,16 @@ own_metrics! {
         "Readings of one source (cpu, memory, disk) that failed.";
     HOST_DROPPED_POINTS = "weir_host_dropped_points_total", Counter, [],
         "Host points that the queue did not take.";
+
+    // scrape: Prometheus targets.
+    SCRAPES = "weir_scrapes_total", Counter, ["outcome"],
+        "Scrapes by outcome: up or down.";
+    SCRAPE_SAMPLES = "weir_scrape_samples_total", Counter, [],
+        "Scraped samples made durable, stale markers and the scrape's own series among them.";
+    SCRAPE_DROPPED_SAMPLES = "weir_scrape_dropped_samples_total", Counter, [],
+        "Scraped samples that the queue did not take.";
+    SCRAPE_REFUSED_SAMPLES = "weir_scrape_refused_samples_total", Counter, ["reason"],
+        "Samples of a page, or parts of them, that were refused one by one.";
 }
 
 #[cfg(test)]

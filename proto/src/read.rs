@@ -45,6 +45,14 @@ pub enum ReadError {
         /// What is wrong, with the text at fault.
         what: String,
     },
+    /// A page has more samples than its job's `sample_limit`; as in Prometheus, none is used.
+    #[error("the page has {samples} samples after relabelling, sample_limit is {limit}")]
+    TooManySamples {
+        /// Samples that relabelling kept.
+        samples: u64,
+        /// The limit.
+        limit: u64,
+    },
 }
 
 impl ReadError {
@@ -53,7 +61,7 @@ impl ReadError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotProtobuf { .. } | Self::NotJson(_) | Self::BadLine { .. } => ErrorKind::Invalid,
-            Self::TooLarge { .. } => ErrorKind::Full,
+            Self::TooLarge { .. } | Self::TooManySamples { .. } => ErrorKind::Full,
         }
     }
 }

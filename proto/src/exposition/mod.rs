@@ -89,20 +89,28 @@ pub struct PageOutcome {
 pub struct PageReader {
     target: TargetIdentity,
     memory: PageMemory,
+    /// Most samples of one page after relabelling; 0 for no limit.
+    samples_max: u64,
 }
 
 impl PageReader {
     /// A reader that has seen no page yet.
     #[must_use]
     pub fn new(target: TargetIdentity) -> Self {
-        Self { target, memory: PageMemory::default() }
+        Self { target, memory: PageMemory::default(), samples_max: 0 }
+    }
+
+    /// The same reader, which refuses pages that keep more samples than this after relabelling: `sample_limit`.
+    #[must_use]
+    pub fn with_samples_max(self, samples_max: u64) -> Self {
+        Self { samples_max, ..self }
     }
 
     /// Appends the samples of a page, and stale markers for the series of the page before that are not on it.
     ///
     /// # Errors
-    /// When a line is wrong, or an OpenMetrics page does not end with `# EOF`; `into` is then as it was, and the
-    /// page before is still the last one: the caller answers a failed scrape with [`Self::stale`].
+    /// When a line is wrong, an OpenMetrics page does not end with `# EOF`, or the page has more samples than
+    /// [`Self::with_samples_max`] allows; `into` is then as it was, and the page before is still the last one: the caller answers a failed scrape with [`Self::stale`].
     pub fn read(
         &mut self,
         page: &Page<'_>,
@@ -112,6 +120,12 @@ impl PageReader {
         let mark = MetricMark::of(into);
         self.memory.begin(&self.target.resource, &into.series);
         let read = pass::Pass::new(&mut self.memory, &self.target, page, into).relabelled(relabel).read();
+        let read = read.and_then(|outcome| match self.samples_max {
+            limit if limit > 0 && outcome.after_relabel > limit => {
+                Err(ReadError::TooManySamples { samples: outcome.after_relabel, limit })
+            }
+            _ => Ok(outcome),
+        });
         match read {
             Ok(outcome) => {
                 self.memory.end(page.at_ns, into);

@@ -274,3 +274,14 @@ mod hostile {
         }
     }
 }
+
+#[test]
+fn a_page_over_the_sample_limit_is_not_used_and_the_page_before_can_still_be_ended() {
+    let mut reader = PageReader::new(target()).with_samples_max(2);
+    read(&mut reader, "a 1\nb 2\n", TEXT, 1).unwrap();
+    let error = read(&mut reader, "a 1\nb 2\nc 3\n", TEXT, 2).unwrap_err();
+    assert_eq!(error, ReadError::TooManySamples { samples: 3, limit: 2 });
+    let mut batch = MetricBatch::default();
+    reader.stale(2, &mut batch);
+    assert_eq!(shown(&batch), "a{} stale @2\nb{} stale @2", "c was never kept and needs no end");
+}
