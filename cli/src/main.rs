@@ -4,6 +4,7 @@
 
 mod ask;
 mod check;
+mod demo;
 mod doctor;
 mod query;
 mod sql;
@@ -34,6 +35,9 @@ enum Command {
     Doctor(doctor::Args),
     /// Check files before they are used
     Check(check::Args),
+    /// One process of the demo
+    #[command(hide = true)]
+    DemoService(demo::Args),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Command::Sql(args) => sql::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::DemoService(args) => demo::serve(&args),
     };
     match outcome {
         Ok(code) => code,

@@ -268,3 +268,110 @@ fn put_value(bytes: &mut Vec<u8>, value: &Value) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attribute::KeyValue;
+
+    fn parts() -> SeriesParts {
+        SeriesParts {
+            name: "http.server.request.duration".into(),
+            unit: "s".into(),
+            kind: MetricKind::Histogram,
+            temporality: Temporality::Cumulative,
+            resource: Arc::new(Resource {
+                attributes: Attributes::new(vec![
+                    KeyValue::new("service.name", "cart"),
+                    KeyValue::new("process.pid", 4_711_i64),
+                ]),
+            }),
+            scope: Arc::new(Scope { name: "lib".into(), version: "1.2".into(), attributes: Attributes::default() }),
+            attributes: Attributes::new(vec![KeyValue::new("http.route", "/cart/{id}"), KeyValue::new("ok", true)]),
+        }
+    }
+
+    fn fingerprint(change: impl FnOnce(&mut SeriesParts)) -> u128 {
+        let mut parts = parts();
+        change(&mut parts);
+        SeriesIdentity::new(parts).fingerprint.0
+    }
+
+    #[test]
+    fn the_canonical_bytes_are_those_of_the_picture() {
+        let mut bytes = Vec::new();
+        let text = |bytes: &mut Vec<u8>, text: &str| {
+            bytes.extend_from_slice(&u32::try_from(text.len()).unwrap().to_le_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        };
+        text(&mut bytes, "http.server.request.duration");
+        text(&mut bytes, "s");
+        bytes.extend_from_slice(&[3, 2]);
+        bytes.extend_from_slice(&[2, 0, 0, 0]);
+        text(&mut bytes, "process.pid");
+        bytes.extend_from_slice(&[3, 0x67, 0x12, 0, 0, 0, 0, 0, 0]);
+        text(&mut bytes, "service.name");
+        bytes.push(1);
+        text(&mut bytes, "cart");
+        text(&mut bytes, "lib");
+        text(&mut bytes, "1.2");
+        bytes.extend_from_slice(&[0, 0, 0, 0]);
+        bytes.extend_from_slice(&[2, 0, 0, 0]);
+        text(&mut bytes, "http.route");
+        bytes.push(1);
+        text(&mut bytes, "/cart/{id}");
+        text(&mut bytes, "ok");
+        bytes.extend_from_slice(&[2, 1]);
+        assert_eq!(fingerprint(|_| {}), xxh3_128(&bytes));
+    }
+
+    /// These numbers are on disk and on the wire: a change here makes every stored series a stranger to itself.
+    #[test]
+    fn golden_fingerprints_never_change() {
+        let nested: Arc<[Value]> = [Value::Int(-1), Value::Empty, Value::Map([KeyValue::new("k", "v")].into())].into();
+        let cases: [(u128, u128); 6] = [
+            (fingerprint(|_| {}), 0xcd519e0e_bf939a31_bc1598d7_0f0e8e93),
+            (fingerprint(|parts| parts.unit = "ms".into()), 0xd49c7d7e_0cd134f3_99d78a64_6fbbd888),
+            (fingerprint(|parts| parts.temporality = Temporality::Delta), 0xc01047fd_47297245_cae73919_8512afdc),
+            (fingerprint(|parts| parts.attributes = Attributes::default()), 0x9a51705a_2c0f9571_23825ef8_b0330d5a),
+            (
+                fingerprint(|parts| parts.attributes = Attributes::new(vec![KeyValue::new("a", Value::Array(nested))])),
+                0xebe05aed_5e817c84_6cb5bdb4_6cbeb338,
+            ),
+            (
+                fingerprint(|parts| {
+                    parts.attributes = Attributes::new(vec![
+                        KeyValue::new("bytes", Value::Bytes([0, 255].into())),
+                        KeyValue::new("double", 0.5),
+                        KeyValue::new("nan", f64::NAN),
+                    ])
+                }),
+                0x42fb24a8_24bfb619_29197be7_93120532,
+            ),
+        ];
+        for (at, (found, golden)) in cases.into_iter().enumerate() {
+            assert_eq!(format!("{found:#034x}"), format!("{golden:#034x}"), "case {at}");
+        }
+    }
+
+    #[test]
+    fn every_part_tells_series_apart_and_the_order_of_attributes_does_not() {
+        let all = [
+            fingerprint(|_| {}),
+            fingerprint(|parts| parts.name = "other".into()),
+            fingerprint(|parts| parts.unit = "".into()),
+            fingerprint(|parts| parts.kind = MetricKind::Counter),
+            fingerprint(|parts| parts.temporality = Temporality::Delta),
+            fingerprint(|parts| parts.resource = Arc::default()),
+            fingerprint(|parts| parts.scope = Arc::default()),
+            fingerprint(|parts| parts.attributes = Attributes::new(vec![KeyValue::new("ok", "true")])),
+            fingerprint(|parts| parts.attributes = Attributes::new(vec![KeyValue::new("ok", true)])),
+        ];
+        let mut distinct = all.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        assert_eq!(distinct.len(), all.len());
+        let turned = vec![KeyValue::new("ok", true), KeyValue::new("http.route", "/cart/{id}")];
+        assert_eq!(fingerprint(|parts| parts.attributes = Attributes::new(turned)), all[0]);
+    }
+}

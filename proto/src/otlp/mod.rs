@@ -29,6 +29,8 @@ mod traces;
 mod wire;
 
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
 mod tests;
 
 pub use metrics::MetricsReader;

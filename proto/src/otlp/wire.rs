@@ -5,7 +5,7 @@
 //!   0 varint │ 1 eight bytes │ 2 length varint + bytes │ 5 four bytes
 //! ```
 //! The reader matches whole tags, so a known number with an unexpected wire type is skipped like an unknown field,
-//! as the specification wants. Groups (types 3 and 4) never occur in proto3 and are an error.
+//! as the specification wants; so are groups (types 3 and 4), which proto3 does not have.
 //! Source: protobuf.dev/programming-guides/encoding.
 
 /// Wire type of varints.
@@ -14,6 +14,12 @@ const VARINT: u32 = 0;
 const FIXED64: u32 = 1;
 /// Wire type of length-delimited bytes.
 const LEN: u32 = 2;
+/// Wire type of the beginning of a group.
+const GROUP: u32 = 3;
+/// Wire type of the end of a group.
+const GROUP_END: u32 = 4;
+/// How deep groups may nest.
+const GROUPS_MAX: usize = 64;
 /// Wire type of four bytes.
 const FIXED32: u32 = 5;
 
@@ -171,8 +177,27 @@ impl<'a> Fields<'a> {
             FIXED64 => self.fixed64().map(|_| ()),
             LEN => self.bytes().map(|_| ()),
             FIXED32 => self.fixed32().map(|_| ()),
-            _ => Err(self.error("a group or an unknown wire type")),
+            GROUP => self.skip_group(tag),
+            _ => Err(self.error("an unknown wire type")),
         }
+    }
+
+    /// Jumps over a group and the groups in it.
+    #[cold]
+    fn skip_group(&mut self, tag: u32) -> Result<(), WireError> {
+        let mut open = vec![tag];
+        while let Some(innermost) = open.last() {
+            match self.tag()? {
+                None => return Err(self.error("a group without an end")),
+                Some(end) if end == innermost - GROUP + GROUP_END => {
+                    open.pop();
+                }
+                Some(inner) if inner & 7 == GROUP && open.len() < GROUPS_MAX => open.push(inner),
+                Some(inner) if inner & 7 == GROUP => return Err(self.error("groups nested too deep")),
+                Some(other) => self.skip(other)?,
+            }
+        }
+        Ok(())
     }
 
     /// Jumps over `prefix` if exactly these bytes come next.
@@ -234,10 +259,20 @@ mod tests {
     }
 
     #[test]
-    fn field_number_zero_and_groups_are_errors() {
+    fn field_number_zero_is_an_error() {
         assert!(Fields::new(&[0]).tag().is_err());
-        let mut group = Fields::new(&[0x0b, 0x0c]);
-        let tag = group.tag().unwrap().unwrap();
-        assert!(group.skip(tag).is_err());
+    }
+
+    #[test]
+    fn groups_are_skipped_and_must_end() {
+        let skipped = |bytes: &[u8]| {
+            let mut fields = Fields::new(bytes);
+            let tag = fields.tag().unwrap().unwrap();
+            fields.skip(tag).map(|()| fields.remaining())
+        };
+        assert_eq!(skipped(&[0x0b, 0x08, 1, 0x13, 0x14, 0x0c, 9]), Ok(1));
+        for wrong in [&[0x0b][..], &[0x0b, 0x14], &[0x0c], &[0x0f], &[0x0b; 100]] {
+            assert!(skipped(wrong).is_err());
+        }
     }
 }

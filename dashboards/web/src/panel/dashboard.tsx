@@ -1,0 +1,60 @@
+/** A dashboard as Weir rendered it: sections of panels, and at the bottom what is not shown and how to get it. */
+import { useCallback, useState } from "preact/hooks";
+
+import { dashboard, type DashboardJson, type PanelJson } from "../api";
+import { useLoad } from "../live";
+import { Loading } from "./frame";
+import { Panel } from "./panel";
+
+interface Props {
+  readonly id: "service" | "host";
+  readonly subject: string;
+}
+
+export function Dashboard({ id, subject }: Props) {
+  const loaded = useLoad(`${id} ${subject}`, `${id} ${subject}`, (signal) => dashboard(id, subject, signal));
+  const [empty, setEmpty] = useState<Readonly<Record<string, boolean>>>({});
+  const onEmpty = useCallback((panel: string, is: boolean) => setEmpty((old) => ({ ...old, [panel]: is })), []);
+  if (loaded.data === undefined) {
+    return loaded.error === undefined ? <Loading height={400} /> : <p class="failed">The dashboard could not be loaded: {loaded.error}</p>;
+  }
+  return (
+    <>
+      {loaded.data.sections.map((section) => {
+        const shown = section.panels.filter((panel) => !panel.optional || empty[panel.id] === false).length;
+        return (
+          <section key={section.id} class="section" id={section.id} aria-label={section.title}>
+            {shown > 1 && <h2>{section.title}</h2>}
+            <div class="grid">
+              {section.panels.map((panel) => (
+                <Panel key={panel.id} panel={panel} subject={subject} onEmpty={onEmpty} />
+              ))}
+            </div>
+          </section>
+        );
+      })}
+      <NotShown panels={hidden(loaded.data, empty)} />
+    </>
+  );
+}
+
+function hidden(shown: DashboardJson, empty: Readonly<Record<string, boolean>>): PanelJson[] {
+  return shown.sections.flatMap((section) => section.panels).filter((panel) => empty[panel.id] === true);
+}
+
+function NotShown({ panels }: { readonly panels: readonly PanelJson[] }) {
+  if (panels.length === 0) return null;
+  return (
+    <details class="not-shown">
+      <summary>Not shown, because nothing was sent: {panels.map((panel) => panel.title).join(", ")}</summary>
+      <dl>
+        {panels.map((panel) => (
+          <div key={panel.id}>
+            <dt>{panel.title}</dt>
+            <dd>{panel.empty}</dd>
+          </div>
+        ))}
+      </dl>
+    </details>
+  );
+}
