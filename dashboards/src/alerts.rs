@@ -4,6 +4,8 @@
 //!
 //! The promise is modest because nobody was asked: 99 of 100 requests succeed, 99 of 100 take less than a second.
 
+use weir_proto::names;
+
 use crate::host::{CPU_BUSY, FILESYSTEM_USED, MEMORY_USED, of_host};
 use crate::red::{DURATION, FAILED, Histogram, REQUESTS};
 use crate::rules::{Alert, Rule, RuleGroup, Severity};
@@ -24,7 +26,7 @@ const WINDOWS: [&str; 4] = ["5m", "30m", "1h", "6h"];
 /// Every default rule, by group.
 #[must_use]
 pub fn alerts() -> Vec<RuleGroup> {
-    vec![ratios(), services(), hosts(), targets()]
+    vec![ratios(), services(), hosts(), targets(), ourselves()]
 }
 
 fn ratios() -> RuleGroup {
@@ -183,6 +185,53 @@ fn targets() -> RuleGroup {
     }
 }
 
+fn ourselves() -> RuleGroup {
+    let ticket = |name, expr, words| Rule::Alert(Alert { hold: "5m", ..alert(name, expr, Severity::Ticket, words) });
+    let grew = |metric: &str, by: &str| format!("sum by ({by}) (increase({metric}[10m])) > 0");
+    RuleGroup {
+        name: "weir.self",
+        comment: "Weir losing data, or about to.",
+        interval: "1m",
+        rules: vec![
+            ticket(
+                "WeirRefusesItems",
+                grew(names::RECEIVE_REFUSED_ITEMS, "job, signal, reason"),
+                (
+                    "{{ $labels.job }} refused {{ $value | humanize }} {{ $labels.signal }} items in ten minutes: {{ $labels.reason }}",
+                    "They are lost unless their sender mends them. Who sent them and what it was told stands on /arrivals.",
+                ),
+            ),
+            ticket(
+                "WeirRefusesRequests",
+                format!(
+                    r#"sum by (job, signal, outcome) (increase({}{{outcome!~"ok|partial"}}[10m])) > 0"#,
+                    names::RECEIVE_REQUESTS
+                ),
+                (
+                    "{{ $labels.job }} turned away {{ $value | humanize }} {{ $labels.signal }} requests in ten minutes: {{ $labels.outcome }}",
+                    "Full means that the disk or the collector behind is slower than what arrives: senders wait and try again. The rest stands on /arrivals.",
+                ),
+            ),
+            ticket(
+                "WeirQueueFull",
+                format!(r#"sum by (job, outcome) (increase({}{{outcome!="durable"}}[10m])) > 0"#, names::BATCH_RECORDS),
+                (
+                    "An agent's queue did not take {{ $value | humanize }} records in ten minutes: {{ $labels.outcome }}",
+                    "Is the collector reachable, and is there room on the agent's disk?",
+                ),
+            ),
+            ticket(
+                "WeirHostUnread",
+                grew(names::HOST_ERRORS, "job, source"),
+                (
+                    "An agent cannot read its host's {{ $labels.source }}",
+                    "The panels of that host have gaps. The agent's log names the file and the error.",
+                ),
+            ),
+        ],
+    }
+}
+
 fn record(name: String, expr: String) -> Rule {
     Rule::Record { name, expr }
 }
@@ -194,4 +243,21 @@ fn alert(
     (summary, description): (&'static str, &'static str),
 ) -> Alert {
     Alert { name, expr, hold: "", keep: "", severity, summary, description }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rule over a metric that Weir does not publish would never fire, and nobody would notice.
+    #[test]
+    fn every_metric_of_ours_that_a_rule_reads_is_published() {
+        let known: Vec<&str> = names::TABLE.iter().map(|metric| metric.name).collect();
+        let file = crate::rules_file(&alerts());
+        let read =
+            file.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("weir_"));
+        for metric in read {
+            assert!(known.contains(&metric), "{metric} is not in the table of names");
+        }
+    }
 }

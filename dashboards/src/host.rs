@@ -184,7 +184,8 @@ fn disks() -> Section {
             "How full each mounted filesystem is.",
         )
     };
-    Section { id: "disks", title: "Disks and filesystems", panels: vec![bytes, operations, filesystems] }
+    let panels = vec![where_there_is_one(bytes), where_there_is_one(operations), filesystems];
+    Section { id: "disks", title: "Disks and filesystems", panels }
 }
 
 fn network() -> Section {
@@ -215,5 +216,10 @@ fn network() -> Section {
         ],
         "Packets that an interface could not pass on. Anything but a flat zero deserves a look at cable, driver or queue.",
     );
-    Section { id: "network", title: "Network", panels: vec![bytes, errors] }
+    Section { id: "network", title: "Network", panels: vec![where_there_is_one(bytes), where_there_is_one(errors)] }
+}
+
+/// A machine may have no disk or network of its own (a sandbox, a container): then the panel is hidden, and listed.
+fn where_there_is_one(panel: Panel) -> Panel {
+    Panel { optional: true, empty: "The agent sees no such device on this machine.", ..panel }
 }

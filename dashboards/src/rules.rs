@@ -123,18 +123,39 @@ fn line(file: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn the_committed_rules_file_is_current() {
-        crate::prove_current("rules/weir.rules.yml", &super::rules_file(&crate::alerts()));
+        crate::prove_current("rules/weir.rules.yml", &rules_file(&crate::alerts()));
     }
 
-    /// Prometheus' own checker, where it is installed, accepts the file.
+    /// Asks Prometheus' own checker, where it is installed.
+    fn promtool(text: &str) {
+        let file = std::env::temp_dir().join(format!("weir-{}-{:p}.rules.yml", std::process::id(), text));
+        std::fs::write(&file, text).unwrap();
+        match std::process::Command::new("promtool").args(["check", "rules"]).arg(&file).output() {
+            Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+            Err(error) => eprintln!("promtool is not installed, nothing was checked: {error}"),
+        }
+        std::fs::remove_file(file).unwrap();
+    }
+
     #[test]
     fn promtool_accepts_the_rules() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/rules/weir.rules.yml");
-        match std::process::Command::new("promtool").args(["check", "rules", file]).output() {
-            Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
-            Err(error) => eprintln!("promtool is not installed, the rules were not checked: {error}"),
-        }
+        promtool(&rules_file(&crate::alerts()));
+    }
+
+    /// Every query of every panel is PromQL once its placeholders are filled.
+    #[test]
+    fn promtool_accepts_every_query_of_every_panel() {
+        let rules = crate::all()
+            .iter()
+            .flat_map(|dashboard| dashboard.panels().flat_map(|panel| &panel.queries).cloned().collect::<Vec<_>>())
+            .map(|query| query.expr.replace("$__rate_interval", "1m").replace("$__range", "15m"))
+            .enumerate()
+            .map(|(i, expr)| Rule::Record { name: format!("query:{i}"), expr })
+            .collect();
+        promtool(&rules_file(&[RuleGroup { name: "queries", comment: "every query", interval: "1m", rules }]));
     }
 }

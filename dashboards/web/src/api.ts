@@ -115,6 +115,30 @@ export interface DashboardJson {
   readonly sections: readonly { readonly id: string; readonly title: string; readonly panels: readonly PanelJson[] }[];
 }
 
+/** One service, or host, by one way. Counts are since Weir was started. */
+export interface Sender {
+  readonly service: string;
+  readonly via: string;
+  readonly sdk: string;
+  readonly points: number;
+  readonly spans: number;
+  readonly last_seen_seconds_ago: number;
+  readonly lag_seconds: number;
+}
+
+export interface Refusal {
+  readonly via: string;
+  readonly reason: string;
+  readonly items: number;
+  readonly message: string;
+  readonly last_seen_seconds_ago: number;
+}
+
+export interface Arrivals {
+  readonly senders: readonly Sender[];
+  readonly refused: readonly Refusal[];
+}
+
 export interface Why {
   readonly reason: string;
   readonly text: string;
@@ -193,6 +217,6 @@ export function why(query: string, window: Window, signal: AbortSignal): Promise
   return ask(`${OURS}/why`, { query, ...bounds(window) }, signal);
 }
 
-export function arrivals(signal: AbortSignal): Promise<unknown> {
+export function arrivals(signal: AbortSignal): Promise<Arrivals> {
   return ask(`${OURS}/arrivals`, {}, signal);
 }

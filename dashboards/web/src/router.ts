@@ -75,6 +75,12 @@ export function listen(): void {
   document.addEventListener("click", (event) => {
     if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey) return;
     const link = (event.target as Element | null)?.closest("a");
+    // Links inside drawings are of another kind, with the same address under another name.
+    if (link instanceof SVGAElement) {
+      event.preventDefault();
+      go(link.href.baseVal);
+      return;
+    }
     if (!link || link.origin !== location.origin || link.target !== "" || link.hasAttribute("download")) return;
     if (link.pathname.startsWith("/api/")) return;
     if (link.hash !== "" && link.pathname === location.pathname) return;

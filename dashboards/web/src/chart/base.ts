@@ -8,11 +8,14 @@ import { format, type Unit } from "../units";
 
 const SYNC = uPlot.sync("weir");
 /** Wide enough for `999 ms` and `99.9 %`; the same in every chart, so that the charts of a column line up. */
-export const AXIS_WIDTH = 58;
+export const AXIS_WIDTH = 64;
+/** Steps of axes that count in bytes: powers of two, so that marks are whole KiB, MiB, GiB. */
+const BYTE_STEPS = Array.from({ length: 56 }, (_, i) => 2 ** i);
 const FONT = '11px ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';
 
 /** Axes in the page's colours. */
 export function axes(unit: Unit): uPlot.Axis[] {
+  const steps = unit === "bytes" || unit === "bytes_per_second" ? { incrs: BYTE_STEPS } : {};
   const shared = {
     stroke: () => color("muted"),
     font: FONT,
@@ -21,7 +24,7 @@ export function axes(unit: Unit): uPlot.Axis[] {
   };
   return [
     { ...shared, space: 64, size: 26, gap: 6, values: timeLabels },
-    { ...shared, space: 30, size: AXIS_WIDTH, gap: 6, values: (_, splits) => splits.map((v) => format(v, unit)) },
+    { ...shared, ...steps, space: 30, size: AXIS_WIDTH, gap: 6, values: (_, splits) => splits.map((v) => format(v, unit)) },
   ];
 }
 

@@ -88,8 +88,7 @@ export function Heatmap({ grid, columns, lines, dots, height }: Props) {
     };
   }, [shape, width === 0, height]);
 
-  useEffect(() => chart.current?.setData(data), [data, columns]);
-  useEffect(() => chart.current?.redraw(false, false), [dots]);
+  useEffect(() => chart.current?.setData(data), [data, columns, dots]);
   useEffect(() => chart.current?.setSize({ width, height }), [width, height]);
 
   return (
@@ -145,7 +144,10 @@ function logAxes(): uPlot.Axis[] {
 }
 
 function yRange(drawn: Painted | null): [number, number] {
-  return drawn ? [drawn.cells.lo, drawn.cells.hi] : [0.001, 1];
+  if (!drawn) return [0.001, 1];
+  // A slow trace may lie above every bucket of this grid: it began before the rate's window did.
+  const slowest = drawn.dots.filter((dot) => dot.at >= drawn.grid.from && dot.at <= drawn.grid.to).reduce((max, dot) => Math.max(max, dot.seconds), 0);
+  return [drawn.cells.lo, Math.max(drawn.cells.hi, slowest * 1.2)];
 }
 
 function paint(u: uPlot, { cells: laid, grid }: Painted): void {

@@ -1,16 +1,16 @@
 /** The map of services: who calls whom, how often, and where it fails. */
-import { useMemo } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 
 import { useGrid, useLoad } from "../live";
 import { Loading } from "../panel/frame";
 import { queryInstant, type Sample } from "../prom";
-import { go, serviceHref } from "../router";
+import { serviceHref } from "../router";
 import { count, format } from "../units";
-import { type Edge, place, type Placed } from "./graph-layout";
+import { type Edge, place, type Spot } from "./graph-layout";
 
 const METRIC = "traces_service_graph_request_client_seconds";
-const COLUMN = 250;
-const ROW = 84;
+const COLUMN = 264;
+const ROW = 72;
 const NODE = { width: 168, height: 50 };
 
 export function GraphPage() {
@@ -64,22 +64,26 @@ function words(list: readonly Edge[]): string {
 }
 
 function Graph({ edges: list }: { readonly edges: readonly Edge[] }) {
-  const nodes = useMemo(() => place(list), [list]);
-  const rows = nodes.map((node) => node.row);
+  const { nodes, ways } = useMemo(() => place(list), [list]);
+  const [chosen, setChosen] = useState<string | null>(null);
+  const rows = [...nodes, ...ways.flat()].map((spot) => spot.row);
   const top = Math.min(...rows);
-  const width = (Math.max(...nodes.map((node) => node.column)) + 1) * COLUMN - (COLUMN - NODE.width) + 32;
+  const width = Math.max(...nodes.map((node) => node.column)) * COLUMN + NODE.width + 32;
   const height = (Math.max(...rows) - top + 1) * ROW + 24;
-  const at = new Map(nodes.map((node) => [node.name, { x: 16 + node.column * COLUMN, y: 12 + (node.row - top) * ROW + (ROW - NODE.height) / 2 }]));
+  const at = ({ column, row }: Spot): Point => ({ x: 16 + column * COLUMN, y: 12 + (row - top + 0.5) * ROW });
+  const byName = new Map(nodes.map((node) => [node.name, at(node)]));
   const most = Math.max(...list.map((edge) => edge.rate));
+  const near = (edge: Edge) => chosen === null || edge.client === chosen || edge.server === chosen;
   return (
     <svg class="graph" width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="group" aria-label="Map of services">
-      {list.map((edge) => {
-        const [a, b] = [at.get(edge.client), at.get(edge.server)];
-        return a && b && <EdgeView key={`${edge.client} ${edge.server} ${edge.kind}`} edge={edge} from={a} to={b} most={most} />;
+      {list.map((edge, i) => {
+        const [from, to] = [byName.get(edge.client), byName.get(edge.server)];
+        const stops = (ways[i] ?? []).map(at);
+        return from && to && <EdgeView key={`${edge.client} ${edge.server} ${edge.kind}`} edge={edge} from={from} to={to} stops={stops} most={most} dim={!near(edge)} said={chosen !== null && near(edge)} />;
       })}
       {nodes.map((node) => {
-        const p = at.get(node.name);
-        return p && <NodeView key={node.name} node={node} x={p.x} y={p.y} edges={list} />;
+        const point = byName.get(node.name);
+        return point && <NodeView key={node.name} name={node.name} point={point} edges={list} onChoose={setChosen} />;
       })}
     </svg>
   );
@@ -90,48 +94,95 @@ interface Point {
   readonly y: number;
 }
 
-function EdgeView({ edge, from, to, most }: { readonly edge: Edge; readonly from: Point; readonly to: Point; readonly most: number }) {
+interface EdgeProps {
+  readonly edge: Edge;
+  readonly from: Point;
+  readonly to: Point;
+  readonly stops: readonly Point[];
+  readonly most: number;
+  readonly dim: boolean;
+  readonly said: boolean;
+}
+
+/** The middle of a node's left side is its point. Failing edges say so; the others when one of their nodes is pointed at. */
+function EdgeView({ edge, from, to, stops, most, dim, said }: EdgeProps) {
   const back = to.x <= from.x;
-  const [x0, y0] = [from.x + NODE.width, from.y + NODE.height / 2];
-  const [x1, y1] = [to.x + (back ? NODE.width : 0), to.y + NODE.height / 2];
-  const bend = back ? 60 : (x1 - x0) / 2;
-  const path = `M${x0} ${y0}C${x0 + bend} ${y0} ${x1 + (back ? bend : -bend)} ${y1} ${x1} ${y1}`;
+  const start = { x: from.x + NODE.width, y: from.y };
+  const end = back ? { x: to.x + NODE.width, y: to.y } : to;
   const ratio = edge.failed / edge.rate;
-  const level = ratio >= 0.05 ? "bad" : ratio >= 0.01 ? "warn" : "";
+  const level = levelOf(ratio);
   const label = `${edge.client} → ${edge.server}: ${format(edge.rate, "requests_per_second")}, ${format(ratio, "ratio")} fail`;
+  const last = stops[stops.length - 1];
+  const before = last ? { x: last.x + NODE.width, y: last.y } : start;
   return (
-    <g class={`edge ${level}`}>
-      <path d={path} stroke-width={1 + 4 * Math.sqrt(edge.rate / most)}><title>{label}</title></path>
-      <text x={(x0 + x1) / 2} y={(y0 + y1) / 2 - 6} text-anchor="middle">
-        {format(edge.rate, "requests_per_second")}
-        {level !== "" && <tspan class="ratio"> {format(ratio, "ratio")}</tspan>}
-      </text>
+    <g class={`edge ${level}${dim ? " dim" : ""}`}>
+      <path d={way(start, stops, end, back)} stroke-width={1 + 3.5 * Math.sqrt(edge.rate / most)}><title>{label}</title></path>
+      {(said || level !== "") && (
+        <text x={(before.x + end.x) / 2} y={(before.y + end.y) / 2 + 4} text-anchor="middle">
+          {said && format(edge.rate, "requests_per_second")}
+          {level !== "" && <tspan class="ratio"> {format(ratio, "ratio")}</tspan>}
+        </text>
+      )}
     </g>
   );
 }
 
-function NodeView({ node, x, y, edges: list }: { readonly node: Placed; readonly x: number; readonly y: number; readonly edges: readonly Edge[] }) {
-  const into = list.filter((edge) => edge.server === node.name);
+/** A curve from node to node that goes straight through the columns it passes. */
+function way(start: Point, stops: readonly Point[], end: Point, back: boolean): string {
+  if (back) return `M${start.x} ${start.y}C${start.x + 60} ${start.y - 40} ${end.x + 60} ${end.y + 40} ${end.x} ${end.y}`;
+  let path = `M${start.x} ${start.y}`;
+  let at = start;
+  const curve = (to: Point) => {
+    const bend = (to.x - at.x) / 2;
+    path += `C${at.x + bend} ${at.y} ${to.x - bend} ${to.y} ${to.x} ${to.y}`;
+  };
+  for (const stop of stops) {
+    curve(stop);
+    at = { x: stop.x + NODE.width, y: stop.y };
+    path += `L${at.x} ${at.y}`;
+  }
+  curve(end);
+  return path;
+}
+
+interface NodeProps {
+  readonly name: string;
+  readonly point: Point;
+  readonly edges: readonly Edge[];
+  readonly onChoose: (name: string | null) => void;
+}
+
+function NodeView({ name, point: { x, y }, edges: list, onChoose }: NodeProps) {
+  const into = list.filter((edge) => edge.server === name);
   const [rate, failed] = [into.reduce((sum, e) => sum + e.rate, 0), into.reduce((sum, e) => sum + e.failed, 0)];
   const ratio = rate > 0 ? failed / rate : 0;
-  const level = ratio >= 0.05 ? "bad" : ratio >= 0.01 ? "warn" : "";
-  const kind = node.kind === "database" ? "database" : node.kind === "virtual_node" || node.name === "user" ? "outside" : node.kind === "messaging_system" ? "queue" : "";
-  const opens = kind === "" || kind === "queue";
+  const kind = kindOf(name, list);
   const said = rate > 0 ? `${format(rate, "requests_per_second")}, ${format(ratio, "ratio")} fail` : kind === "outside" ? "outside" : "calls others";
+  const place = { class: `node ${levelOf(ratio)} ${kind}`, onPointerEnter: () => onChoose(name), onPointerLeave: () => onChoose(null) };
   const body = (
     <>
-      <rect x={x} y={y} width={NODE.width} height={NODE.height} rx={kind === "database" ? 25 : 8} />
-      <text x={x + 14} y={y + 21} class="name">{short(node.name)}<title>{node.name}</title></text>
-      <text x={x + 14} y={y + 38} class="said">{said}</text>
+      <rect x={x} y={y - NODE.height / 2} width={NODE.width} height={NODE.height} rx={kind === "database" ? 25 : 8} />
+      <text x={x + 14} y={y - 4} class="name">{short(name)}<title>{name}</title></text>
+      <text x={x + 14} y={y + 13} class="said">{said}</text>
     </>
   );
-  const classes = `node ${level} ${kind}`;
-  if (!opens) return <g class={classes}>{body}</g>;
-  return (
-    <a class={classes} href={serviceHref(node.name)} onClick={(event) => { event.preventDefault(); go(serviceHref(node.name)); }}>
-      {body}
-    </a>
-  );
+  if (kind !== "" && kind !== "queue") return <g {...place}>{body}</g>;
+  return <a {...place} href={serviceHref(name)} onFocus={() => onChoose(name)} onBlur={() => onChoose(null)}>{body}</a>;
+}
+
+/** What a node is: a service, unless every edge to it says otherwise and nothing was seen from inside it. */
+function kindOf(name: string, list: readonly Edge[]): "" | "database" | "queue" | "outside" {
+  const into = list.filter((edge) => edge.server === name);
+  const from = list.filter((edge) => edge.client === name);
+  if (into.length === 0) return from.every((edge) => edge.kind === "virtual_node") ? "outside" : "";
+  if (from.length > 0) return "";
+  if (into.every((edge) => edge.kind === "database")) return "database";
+  if (into.every((edge) => edge.kind === "messaging_system")) return "queue";
+  return into.every((edge) => edge.kind === "virtual_node" && edge.client !== "user") ? "outside" : "";
+}
+
+function levelOf(ratio: number): "" | "warn" | "bad" {
+  return ratio >= 0.05 ? "bad" : ratio >= 0.01 ? "warn" : "";
 }
 
 function short(name: string): string {

@@ -37,12 +37,14 @@ const edge = (client: string, server: string) => ({ client, server, kind: "", ra
 
 test("callers stand left of callees, even around a cycle", () => {
   const placed = place([edge("a", "b"), edge("b", "c"), edge("a", "c"), edge("c", "a"), edge("c", "c")]);
-  expect(Object.fromEntries(placed.map((node) => [node.name, node.column]))).toEqual({ a: 0, b: 1, c: 2 });
+  expect(Object.fromEntries(placed.nodes.map((node) => [node.name, node.column]))).toEqual({ a: 0, b: 1, c: 2 });
 });
 
 test("no two nodes share a place", () => {
-  const placed = place(["b", "c", "d", "e"].flatMap((name) => [edge("a", name), edge(name, "z")]));
-  expect(new Set(placed.map((node) => `${node.column} ${node.row}`)).size).toBe(placed.length);
+  const placed = place([...["b", "c", "d", "e"].flatMap((name) => [edge("a", name), edge(name, "z")]), edge("a", "z")]);
+  const spots = [...placed.nodes, ...placed.ways.flat()];
+  expect(placed.ways.at(-1)).toHaveLength(1);
+  expect(new Set(spots.map((spot) => `${spot.column} ${spot.row}`)).size).toBe(spots.length);
 });
 
 test("columns of a table are joined on its labels, and its rows sorted by failed requests", () => {

@@ -1,5 +1,5 @@
 /** A dashboard as Weir rendered it: sections of panels, and at the bottom what is not shown and how to get it. */
-import { useCallback, useState } from "preact/hooks";
+import { useCallback, useEffect, useState } from "preact/hooks";
 
 import { dashboard, type DashboardJson, type PanelJson } from "../api";
 import { useLoad } from "../live";
@@ -15,6 +15,10 @@ export function Dashboard({ id, subject }: Props) {
   const loaded = useLoad(`${id} ${subject}`, `${id} ${subject}`, (signal) => dashboard(id, subject, signal));
   const [empty, setEmpty] = useState<Readonly<Record<string, boolean>>>({});
   const onEmpty = useCallback((panel: string, is: boolean) => setEmpty((old) => ({ ...old, [panel]: is })), []);
+  useEffect(() => {
+    // The anchor of the address exists only now.
+    if (loaded.data !== undefined && location.hash !== "") document.getElementById(location.hash.slice(1))?.scrollIntoView();
+  }, [loaded.data === undefined]);
   if (loaded.data === undefined) {
     return loaded.error === undefined ? <Loading height={400} /> : <p class="failed">The dashboard could not be loaded: {loaded.error}</p>;
   }

@@ -51,11 +51,12 @@ export function Panel({ panel, subject, onEmpty }: Props) {
   const answer = loaded.data;
   const empty = answer !== undefined && answer.lines.length === 0 && answer.rows.length === 0 && answer.heat === undefined;
   const gone = panel.optional && (empty || answer === undefined);
+  const state = panel.kind === "traces" ? undefined : answer === undefined ? "loading" : empty ? "reason" : "shown";
   useEffect(() => {
     if (panel.optional && answer !== undefined) onEmpty(panel.id, empty);
   }, [panel.id, empty, answer === undefined]);
   return (
-    <section ref={section} class={`panel c${panel.columns} ${panel.kind}`} id={`panel-${panel.id}`} hidden={gone}>
+    <section ref={section} class={`panel c${panel.columns} ${panel.kind}`} id={`panel-${panel.id}`} data-panel={panel.id} data-state={state} hidden={gone}>
       {panel.kind === "traces" ? (
         <Traces panel={panel} service={subject} />
       ) : (

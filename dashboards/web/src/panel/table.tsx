@@ -16,6 +16,9 @@ const TITLES: Readonly<Record<string, string>> = {
   system_device: "Device",
 };
 
+/** Columns that a narrow screen does without. */
+const LESS: readonly string[] = ["p50", "Busy", "Size"];
+
 /** Rows shown before the reader asks for all. */
 const ROWS_FEW = 12;
 
@@ -41,7 +44,7 @@ export function Table({ panel, rows }: { readonly panel: PanelJson; readonly row
               <th key={label} scope="col">{TITLES[label] ?? label}</th>
             ))}
             {panel.queries.map((query, i) => (
-              <th key={query.legend} scope="col" class="n" aria-sort={sort?.column === i ? (sort.down ? "descending" : "ascending") : "none"}>
+              <th key={query.legend} scope="col" class={LESS.includes(query.legend) ? "n wide" : "n"} aria-sort={sort?.column === i ? (sort.down ? "descending" : "ascending") : "none"}>
                 <button type="button" onClick={() => setSort({ column: i, down: sort?.column === i ? !sort.down : true })}>
                   {query.legend}
                   <span class="arrow">{sort?.column === i ? (sort.down ? "↓" : "↑") : ""}</span>
@@ -111,7 +114,7 @@ function Cell({ panel, index, value, top }: CellProps) {
   const bar = top > 0 && value !== null && (unit === "requests_per_second" || query?.legend === "Busy" || query?.legend === "Used");
   const share = bar ? Math.max(0, Math.min(1, (value ?? 0) / (unit === "ratio" ? 1 : top))) : 0;
   return (
-    <td class={`n ${level}`}>
+    <td class={`n ${level}${LESS.includes(query?.legend ?? "") ? " wide" : ""}`}>
       {bar && <i class="track"><i class="bar" style={{ width: `${(share * 100).toFixed(1)}%` }} /></i>}
       <Number quantity={quantity(value, unit)} />
     </td>

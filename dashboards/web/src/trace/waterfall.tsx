@@ -137,7 +137,12 @@ function RowView({ node, view, dim, shut, selected, focused, onOpen, onFold }: R
   const { span } = node;
   const left = ((node.start - view.from) / (view.to - view.from)) * 100;
   const width = ((node.end - node.start) / (view.to - view.from)) * 100;
-  const after = left + width < 78;
+  const room = left + width < 84 ? "after" : left > 16 ? "before" : "inside";
+  const label = {
+    after: { left: `calc(${Math.max(0, left + width)}% + 6px)` },
+    before: { right: `calc(${Math.max(0, 100 - left)}% + 6px)` },
+    inside: { right: `calc(${Math.max(0, 100 - left - width)}% + 7px)` },
+  }[room];
   const hidden = shut && node.failedBelow > 0;
   return (
     <div
@@ -169,7 +174,7 @@ function RowView({ node, view, dim, shut, selected, focused, onOpen, onFold }: R
         {node.critical.filter((stretch) => stretch.to - stretch.from > (view.to - view.from) * CRITICAL_MIN).map((stretch) => (
           <i key={stretch.from} class="critical" style={{ left: percent(stretch.from, view), width: `max(1px, ${((stretch.to - stretch.from) / (view.to - view.from)) * 100}%)` }} />
         ))}
-        <em style={after ? { left: `calc(${Math.max(0, left + width)}% + 6px)` } : { right: `calc(${Math.max(0, 100 - left)}% + 6px)` }}>{nanoseconds(node.end - node.start)}</em>
+        <em class={room} style={label}>{nanoseconds(node.end - node.start)}</em>
       </span>
     </div>
   );
