@@ -1,6 +1,7 @@
 /** What all uPlot charts of the page share: axes, the synchronised cursor, drag to zoom, time labels. */
 import uPlot from "uplot";
 
+import type { Deploy } from "../panel/deploys";
 import { setRange } from "../router";
 import { color, faded } from "../theme";
 import { absolute, clock, day, type Grid } from "../time";
@@ -81,5 +82,30 @@ export function markLine(u: uPlot, value: number, name: string): void {
   ctx.moveTo(left, y);
   ctx.lineTo(left + width, y);
   ctx.stroke();
+  ctx.restore();
+}
+
+/** Marks where a new version appeared. */
+export function markDeploys(u: uPlot, deploys: readonly Deploy[]): void {
+  const { ctx, bbox } = u;
+  ctx.save();
+  ctx.font = FONT.replace("11px", `${11 * devicePixelRatio}px`);
+  ctx.textBaseline = "top";
+  ctx.lineWidth = devicePixelRatio;
+  for (const { at, version } of deploys) {
+    const x = Math.round(u.valToPos(at, "x", true)) + 0.5;
+    if (x < bbox.left || x > bbox.left + bbox.width) continue;
+    ctx.strokeStyle = faded("s2", 0.8);
+    ctx.setLineDash([2 * devicePixelRatio, 3 * devicePixelRatio]);
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+    ctx.fillStyle = color("s2");
+    const width = ctx.measureText(version).width + 5 * devicePixelRatio;
+    const left = x + width > bbox.left + bbox.width;
+    ctx.textAlign = left ? "right" : "left";
+    ctx.fillText(version, x + (left ? -4 : 4) * devicePixelRatio, bbox.top + devicePixelRatio);
+  }
   ctx.restore();
 }

@@ -4,11 +4,12 @@ import uPlot from "uplot";
 
 import { go, traceHref } from "../router";
 import type { Bucket } from "../prom";
+import { useDeploys } from "../panel/deploys";
 import { useCell } from "../store";
 import { color, faded, palette } from "../theme";
 import { clock, type Grid } from "../time";
 import { format } from "../units";
-import { axes, cursor, times, zoomHook } from "./base";
+import { axes, cursor, markDeploys, times, zoomHook } from "./base";
 import { type Cells, cells, logTicks } from "./cells";
 import type { Line } from "./lines";
 import { useWidth } from "./size";
@@ -46,6 +47,9 @@ export function Heatmap({ grid, columns, lines, dots, height }: Props) {
   const chart = useRef<uPlot | null>(null);
   const width = useWidth(host);
   const colors = useCell(palette);
+  const deploys = useDeploys();
+  const marked = useRef(deploys);
+  marked.current = deploys;
   const painted = useRef<Painted | null>(null);
   const [hint, setHint] = useState<{ x: number; y: number; words: string; dot: Dot | null } | null>(null);
   const laid = useMemo(() => cells(columns), [columns]);
@@ -74,7 +78,7 @@ export function Heatmap({ grid, columns, lines, dots, height }: Props) {
         hooks: {
           setSelect: [zoomHook],
           drawAxes: [(u) => painted.current && paint(u, painted.current)],
-          draw: [(u) => painted.current && paintDots(u, painted.current)],
+          draw: [(u) => markDeploys(u, marked.current), (u) => painted.current && paintDots(u, painted.current)],
           setCursor: [(u) => setHint(painted.current && under(u, painted.current))],
         },
       },
@@ -89,6 +93,7 @@ export function Heatmap({ grid, columns, lines, dots, height }: Props) {
   }, [shape, width === 0, height]);
 
   useEffect(() => chart.current?.setData(data), [data, columns, dots]);
+  useEffect(() => chart.current?.redraw(false), [deploys]);
   useEffect(() => chart.current?.setSize({ width, height }), [width, height]);
 
   return (

@@ -3,11 +3,12 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 
 import type { Threshold } from "../api";
+import { useDeploys } from "../panel/deploys";
 import { useCell } from "../store";
 import { color, faded, palette } from "../theme";
 import { clock, type Grid } from "../time";
 import { format, type Unit } from "../units";
-import { axes, cursor, markLine, times, zoomHook } from "./base";
+import { axes, cursor, markDeploys, markLine, times, zoomHook } from "./base";
 import { useWidth } from "./size";
 import { stack } from "./stack";
 
@@ -33,6 +34,9 @@ export function Lines({ grid, lines, unit, stacked, thresholds, height }: Props)
   const chart = useRef<uPlot | null>(null);
   const width = useWidth(host);
   const colors = useCell(palette);
+  const deploys = useDeploys();
+  const marked = useRef(deploys);
+  marked.current = deploys;
   const [index, setIndex] = useState<number | null>(null);
   const [alone, setAlone] = useState<string | null>(null);
   const shown = alone !== null && lines.some((l) => l.name === alone) ? lines.filter((l) => l.name === alone) : lines;
@@ -58,7 +62,7 @@ export function Lines({ grid, lines, unit, stacked, thresholds, height }: Props)
         hooks: {
           setSelect: [zoomHook],
           setCursor: [(u) => setIndex(u.cursor.idx ?? null)],
-          draw: [(u) => thresholds.forEach((t) => markLine(u, t.value, t.level))],
+          draw: [(u) => thresholds.forEach((t) => markLine(u, t.value, t.level)), (u) => markDeploys(u, marked.current)],
         },
       },
       data,
@@ -73,6 +77,7 @@ export function Lines({ grid, lines, unit, stacked, thresholds, height }: Props)
   }, [shape, width === 0, height]);
 
   useEffect(() => chart.current?.setData(data), [data]);
+  useEffect(() => chart.current?.redraw(false), [deploys]);
   useEffect(() => chart.current?.setSize({ width, height }), [width, height]);
 
   const at = index ?? lastIndex(lines);

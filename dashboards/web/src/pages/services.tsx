@@ -6,12 +6,13 @@ import { Sparkline } from "../chart/sparkline";
 import { now, useLoad, useWindow } from "../live";
 import { Loading } from "../panel/frame";
 import { Number as Aligned } from "../panel/table";
-import { serviceHref } from "../router";
+import { go, serviceHref, traceHref } from "../router";
 import { ago } from "../time";
 import { count, format, quantity } from "../units";
 import { HostTable } from "./hosts";
 import { byTrouble } from "./verdict";
 
+const TRACE_ID = /^[0-9a-f]{32}$/;
 const WORDS: Readonly<Record<Health, string>> = { bad: "in trouble", warn: "worth a look", ok: "well", unknown: "not known" };
 
 export function ServicesPage() {
@@ -28,7 +29,7 @@ export function ServicesPage() {
           <h1>Services</h1>
           {loaded.data && rows.length > 0 && <Verdict rows={rows} />}
         </div>
-        {rows.length > 5 && <Filter value={filter} onChange={setFilter} />}
+        {rows.length > 0 && <Filter value={filter} onChange={setFilter} />}
       </div>
       {loaded.error !== undefined && <p class="failed" role="status">The services could not be refreshed: {loaded.error}</p>}
       {loaded.data === undefined ? (
@@ -36,7 +37,7 @@ export function ServicesPage() {
       ) : rows.length === 0 ? (
         <Welcome />
       ) : shown.length === 0 ? (
-        <div class="panel reason"><p>No service is called like “{filter}”.</p></div>
+        <div class="panel reason"><p>{TRACE_ID.test(wanted) ? "Press Enter to open this trace." : `No service is called like “${filter}”.`}</p></div>
       ) : (
         <div class="panel scroll">
           <table class="services">
@@ -123,10 +124,15 @@ function Filter({ value, onChange }: { readonly value: string; readonly onChange
     addEventListener("keydown", key);
     return () => removeEventListener("keydown", key);
   }, []);
+  const keys = (event: KeyboardEvent) => {
+    const id = value.trim().toLowerCase();
+    if (event.key === "Escape") onChange("");
+    else if (event.key === "Enter" && TRACE_ID.test(id)) go(traceHref(id));
+  };
   return (
     <label class="filter">
       <span class="hidden">Filter services</span>
-      <input ref={input} type="search" placeholder="Filter   /" value={value} onInput={(event) => onChange(event.currentTarget.value)} onKeyDown={(event) => event.key === "Escape" && onChange("")} />
+      <input ref={input} type="search" placeholder="Filter, or a trace id   /" value={value} onInput={(event) => onChange(event.currentTarget.value)} onKeyDown={keys} />
     </label>
   );
 }

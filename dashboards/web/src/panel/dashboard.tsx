@@ -2,9 +2,12 @@
 import { useCallback, useEffect, useState } from "preact/hooks";
 
 import { dashboard, type DashboardJson, type PanelJson } from "../api";
-import { useLoad } from "../live";
+import { useGrid, useLoad } from "../live";
+import { type Deploy, DeploysProvider, loadDeploys } from "./deploys";
 import { Loading } from "./frame";
 import { Panel } from "./panel";
+
+const NONE: readonly Deploy[] = [];
 
 interface Props {
   readonly id: "service" | "host";
@@ -12,6 +15,10 @@ interface Props {
 }
 
 export function Dashboard({ id, subject }: Props) {
+  const grid = useGrid();
+  const deploys = useLoad(`deploys ${id} ${subject}`, `${subject} ${grid.from} ${grid.to}`, (signal) =>
+    id === "service" ? loadDeploys(subject, grid, signal) : Promise.resolve([]),
+  );
   const loaded = useLoad(`${id} ${subject}`, `${id} ${subject}`, (signal) => dashboard(id, subject, signal));
   const [empty, setEmpty] = useState<Readonly<Record<string, boolean>>>({});
   const onEmpty = useCallback((panel: string, is: boolean) => setEmpty((old) => ({ ...old, [panel]: is })), []);
@@ -23,7 +30,7 @@ export function Dashboard({ id, subject }: Props) {
     return loaded.error === undefined ? <Loading height={400} /> : <p class="failed">The dashboard could not be loaded: {loaded.error}</p>;
   }
   return (
-    <>
+    <DeploysProvider value={deploys.data ?? NONE}>
       {loaded.data.sections.map((section) => {
         const shown = section.panels.filter((panel) => !panel.optional || empty[panel.id] === false).length;
         return (
@@ -38,7 +45,7 @@ export function Dashboard({ id, subject }: Props) {
         );
       })}
       <NotShown panels={hidden(loaded.data, empty)} />
-    </>
+    </DeploysProvider>
   );
 }
 
