@@ -15,7 +15,7 @@
 
 use std::sync::Arc;
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::attribute::{Attributes, Value};
 use crate::semconv;
@@ -97,6 +97,17 @@ pub struct SeriesIdentity {
     pub scope: Arc<Scope>,
     /// Point attributes, sorted.
     pub attributes: Attributes,
+}
+
+impl Resource {
+    /// xxh3-64 over the canonical bytes of the attributes: the key of the stored table `resources`, the same on every
+    /// machine.
+    #[must_use]
+    pub fn id(&self) -> i64 {
+        let mut bytes = Vec::with_capacity(256);
+        put_attributes(&mut bytes, &self.attributes);
+        xxh3_64(&bytes).cast_signed()
+    }
 }
 
 impl Default for Scope {

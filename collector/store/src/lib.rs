@@ -22,6 +22,7 @@ mod metrics;
 mod options;
 mod part;
 mod snapshot;
+mod traces;
 
 pub use error::{ErrorKind, StoreError};
 pub use metrics::{
@@ -31,3 +32,7 @@ pub use metrics::{
 pub use options::{Appended, Clock, Delivery, FaultHook, StoreOptions};
 pub use part::{Part, PartEntry, PartFile, Signal, TENANT};
 pub use snapshot::{Chunks, Partition, Snapshot};
+pub use traces::{
+    EntrySpan, Root, ServiceSearch, ServiceTrace, SpanMemtable, SpanPart, TraceOrder, TraceSummary, TracesView,
+    merge_parts as merge_span_parts, write_parts as write_span_parts,
+};

@@ -1,0 +1,631 @@
+//! Spans in, the same spans out: from memory, from parts, from merged parts, and from all of them at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use weir_proto::{Attributes, KeyValue, Resource, Scope, SpanBatch, Value};
+
+use super::*;
+use crate::part::Part;
+
+const DAY_NS: i64 = 86_400_000_000_000;
+/// 2026-11-22 12:00 UTC.
+const NOON_NS: i64 = 20_779 * DAY_NS + DAY_NS / 2;
+
+type Pairs = Vec<(String, Value)>;
+
+/// A span as a test thinks of it: every text in place.
+#[derive(Clone, Debug, PartialEq)]
+struct Sent {
+    resource: Pairs,
+    scope: (String, String, Pairs),
+    trace_id: [u8; 16],
+    span_id: [u8; 8],
+    parent: [u8; 8],
+    start_ns: i64,
+    duration_ns: i64,
+    name: String,
+    kind: u8,
+    status: u8,
+    texts: [String; 2],
+    flags: u32,
+    attributes: Pairs,
+    dropped: [u32; 3],
+    events: Vec<(i64, String, Pairs, u32)>,
+    links: Vec<(u8, String, u32, Pairs, u32)>,
+}
+
+fn sent(trace: u64, span: u64, service: &str) -> Sent {
+    Sent {
+        resource: vec![("service.name".to_owned(), service.into())],
+        scope: Default::default(),
+        trace_id: u128::from(trace).to_be_bytes(),
+        span_id: span.to_be_bytes(),
+        parent: [0; 8],
+        start_ns: NOON_NS,
+        duration_ns: 1_000_000,
+        name: "GET /".to_owned(),
+        kind: 2,
+        status: 0,
+        texts: Default::default(),
+        flags: 1,
+        attributes: Vec::new(),
+        dropped: [0; 3],
+        events: Vec::new(),
+        links: Vec::new(),
+    }
+}
+
+fn attributes(pairs: &Pairs) -> Attributes {
+    pairs.iter().map(|(key, value)| KeyValue::new(key.as_str(), value.clone())).collect()
+}
+
+fn end(position: usize) -> u32 {
+    u32::try_from(position).unwrap()
+}
+
+fn string(batch: &mut SpanBatch, text: &str) -> u32 {
+    if text.is_empty() {
+        return 0;
+    }
+    batch.strings.push(text.into());
+    end(batch.strings.len() - 1)
+}
+
+fn put_pairs(batch: &mut SpanBatch, pairs: &Pairs) -> Vec<u32> {
+    let first = end(batch.key_values.len());
+    batch.key_values.extend(pairs.iter().map(|(key, value)| KeyValue::new(key.as_str(), value.clone())));
+    (first..end(batch.key_values.len())).collect()
+}
+
+fn batch(sent: &[Sent]) -> SpanBatch {
+    let mut batch = SpanBatch::default();
+    for span in sent {
+        batch.resource.push(end(batch.resources.len()));
+        batch.resources.push(Arc::new(Resource { attributes: attributes(&span.resource) }));
+        batch.scope.push(end(batch.scopes.len()));
+        let (name, version, pairs) = &span.scope;
+        let scope =
+            Scope { name: name.as_str().into(), version: version.as_str().into(), attributes: attributes(pairs) };
+        batch.scopes.push(Arc::new(scope));
+        batch.trace_id.push(span.trace_id);
+        batch.span_id.push(span.span_id);
+        batch.parent_span_id.push(span.parent);
+        batch.start_ns.push(span.start_ns);
+        batch.duration_ns.push(span.duration_ns);
+        let name = string(&mut batch, &span.name);
+        batch.name.push(name);
+        batch.kind.push(span.kind);
+        batch.status.push(span.status);
+        let message = string(&mut batch, &span.texts[0]);
+        batch.status_message.push(message);
+        let state = string(&mut batch, &span.texts[1]);
+        batch.trace_state.push(state);
+        batch.flags.push(span.flags);
+        let pairs = put_pairs(&mut batch, &span.attributes);
+        batch.attributes.extend(pairs);
+        batch.attribute_offsets.push(end(batch.attributes.len()));
+        batch.dropped_attributes.push(span.dropped[0]);
+        batch.dropped_events.push(span.dropped[1]);
+        batch.dropped_links.push(span.dropped[2]);
+        put_events_and_links(&mut batch, span);
+    }
+    batch
+}
+
+fn put_events_and_links(batch: &mut SpanBatch, span: &Sent) {
+    for (time_ns, name, pairs, dropped) in &span.events {
+        let name = string(batch, name);
+        let pairs = put_pairs(batch, pairs);
+        batch.events.time_ns.push(*time_ns);
+        batch.events.name.push(name);
+        batch.events.attributes.extend(pairs);
+        batch.events.attribute_offsets.push(end(batch.events.attributes.len()));
+        batch.events.dropped_attributes.push(*dropped);
+    }
+    batch.event_offsets.push(end(batch.events.time_ns.len()));
+    for (id, state, flags, pairs, dropped) in &span.links {
+        let state = string(batch, state);
+        let pairs = put_pairs(batch, pairs);
+        batch.links.trace_id.push([*id; 16]);
+        batch.links.span_id.push([*id; 8]);
+        batch.links.trace_state.push(state);
+        batch.links.flags.push(*flags);
+        batch.links.attributes.extend(pairs);
+        batch.links.attribute_offsets.push(end(batch.links.attributes.len()));
+        batch.links.dropped_attributes.push(*dropped);
+    }
+    batch.link_offsets.push(end(batch.links.flags.len()));
+}
+
+/// What is sent, as it must come back: pairs sorted by key, the first of each.
+fn canonical(mut span: Sent) -> Sent {
+    let sort = |pairs: &mut Pairs| {
+        pairs.sort_by(|a, b| a.0.cmp(&b.0));
+        pairs.dedup_by(|later, first| later.0 == first.0);
+    };
+    sort(&mut span.resource);
+    sort(&mut span.scope.2);
+    sort(&mut span.attributes);
+    span.events.iter_mut().for_each(|event| sort(&mut event.2));
+    span.links.iter_mut().for_each(|link| sort(&mut link.3));
+    span
+}
+
+fn pairs_of(attributes: &Attributes) -> Pairs {
+    attributes.iter().map(|pair| (pair.key.to_string(), pair.value.clone())).collect()
+}
+
+fn read_pairs(batch: &SpanBatch, offsets: &[u32], references: &[u32], at: usize) -> Pairs {
+    let pairs = &references[offsets[at] as usize..offsets[at + 1] as usize];
+    let pairs = pairs.iter().map(|&at| &batch.key_values[at as usize]);
+    pairs.map(|pair| (pair.key.to_string(), pair.value.clone())).collect()
+}
+
+/// The spans of a batch.
+fn spans_of(batch: &SpanBatch) -> Vec<Sent> {
+    let text = |at: u32| batch.strings[at as usize].to_string();
+    let events = |row: usize| batch.event_offsets[row] as usize..batch.event_offsets[row + 1] as usize;
+    let links = |row: usize| batch.link_offsets[row] as usize..batch.link_offsets[row + 1] as usize;
+    let span = |row: usize| {
+        let scope = &batch.scopes[batch.scope[row] as usize];
+        Sent {
+            resource: pairs_of(&batch.resources[batch.resource[row] as usize].attributes),
+            scope: (scope.name.to_string(), scope.version.to_string(), pairs_of(&scope.attributes)),
+            trace_id: batch.trace_id[row],
+            span_id: batch.span_id[row],
+            parent: batch.parent_span_id[row],
+            start_ns: batch.start_ns[row],
+            duration_ns: batch.duration_ns[row],
+            name: text(batch.name[row]),
+            kind: batch.kind[row],
+            status: batch.status[row],
+            texts: [text(batch.status_message[row]), text(batch.trace_state[row])],
+            flags: batch.flags[row],
+            attributes: read_pairs(batch, &batch.attribute_offsets, &batch.attributes, row),
+            dropped: [batch.dropped_attributes[row], batch.dropped_events[row], batch.dropped_links[row]],
+            events: events(row)
+                .map(|at| {
+                    let pairs = read_pairs(batch, &batch.events.attribute_offsets, &batch.events.attributes, at);
+                    let events = &batch.events;
+                    (events.time_ns[at], text(events.name[at]), pairs, events.dropped_attributes[at])
+                })
+                .collect(),
+            links: links(row)
+                .map(|at| {
+                    let pairs = read_pairs(batch, &batch.links.attribute_offsets, &batch.links.attributes, at);
+                    let links = &batch.links;
+                    let state = text(links.trace_state[at]);
+                    (links.trace_id[at][0], state, links.flags[at], pairs, links.dropped_attributes[at])
+                })
+                .collect(),
+        }
+    };
+    (0..batch.len()).map(span).collect()
+}
+
+fn memtable(batches: &[Vec<Sent>]) -> Arc<SpanMemtable> {
+    let memtable = SpanMemtable::default();
+    batches.iter().for_each(|sent| memtable.insert(batch(sent)));
+    Arc::new(memtable)
+}
+
+struct Dir {
+    dir: tempfile::TempDir,
+    parts_made: u32,
+}
+
+impl Dir {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), parts_made: 0 }
+    }
+
+    fn open(&self, entry: crate::PartEntry) -> Arc<SpanPart> {
+        Arc::new(SpanPart::new(Part::new(self.dir.path(), entry)))
+    }
+
+    fn write(&mut self, memtable: &SpanMemtable) -> Vec<Arc<SpanPart>> {
+        let mut made = self.parts_made;
+        let mut new_id = || {
+            made += 1;
+            format!("{made:026}")
+        };
+        let entries = write_parts(self.dir.path(), memtable, 7, &mut new_id).unwrap();
+        self.parts_made = made;
+        entries.into_iter().map(|entry| self.open(entry)).collect()
+    }
+
+    fn merge(&mut self, parts: &[Arc<SpanPart>]) -> Arc<SpanPart> {
+        self.parts_made += 1;
+        let entry = merge_parts(self.dir.path(), parts, 1, format!("{:026}", self.parts_made)).unwrap().unwrap();
+        self.open(entry)
+    }
+}
+
+fn view(memtables: &[&Arc<SpanMemtable>], parts: &[Arc<SpanPart>]) -> TracesView {
+    TracesView { memtables: memtables.iter().map(|&memtable| Arc::clone(memtable)).collect(), parts: parts.to_vec() }
+}
+
+/// What the view gives for a trace, compared by (start, span id).
+fn trace(view: &TracesView, trace_id: [u8; 16]) -> Vec<Sent> {
+    view.trace(trace_id).unwrap().map(|batch| spans_of(&batch)).unwrap_or_default()
+}
+
+fn expected(sent: &[Vec<Sent>], trace_id: [u8; 16]) -> Vec<Sent> {
+    let mut spans: BTreeMap<[u8; 8], Sent> = BTreeMap::new();
+    for span in sent.iter().flatten().filter(|span| span.trace_id == trace_id) {
+        spans.entry(span.span_id).or_insert_with(|| canonical(span.clone()));
+    }
+    let mut spans: Vec<Sent> = spans.into_values().collect();
+    spans.sort_by_key(|span| (span.start_ns, span.span_id));
+    spans
+}
+
+#[test]
+fn every_kind_of_attribute_comes_back_under_the_name_and_type_it_was_sent_with() {
+    let mut old = sent(1, 1, "shop");
+    old.attributes = vec![
+        ("http.method".to_owned(), "GET".into()),
+        ("http.status_code".to_owned(), 200.into()),
+        ("net.host.name".to_owned(), "shop.local".into()),
+        ("net.peer.name".to_owned(), "client.local".into()),
+        ("db.sql.table".to_owned(), "a".into()),
+        ("db.mongodb.collection".to_owned(), "two old names of one column".into()),
+    ];
+    let mut new = sent(1, 2, "shop");
+    new.kind = 3;
+    new.attributes = vec![
+        ("http.request.method".to_owned(), "GET".into()),
+        ("http.method".to_owned(), "both names, other value".into()),
+        ("http.response.status_code".to_owned(), "text where a number belongs".into()),
+        ("http.response.status_code".to_owned(), 200.into()),
+        ("net.peer.name".to_owned(), "server.local".into()),
+        ("big".to_owned(), i64::MAX.into()),
+        ("nan".to_owned(), Value::Double(f64::from_bits(0x7ff0_0000_0000_0002))),
+        ("yes".to_owned(), true.into()),
+        ("empty".to_owned(), Value::Empty),
+        ("text".to_owned(), "".into()),
+        ("bytes".to_owned(), Value::Bytes([0, 1, 255].into())),
+        ("list".to_owned(), Value::Array([Value::Double(0.1), "x".into(), Value::Array([].into())].into())),
+        ("list".to_owned(), "the second of one key is dropped".into()),
+        ("map".to_owned(), Value::Map([KeyValue::new("k", 1), KeyValue::new("k", 2)].into())),
+    ];
+    let sent = vec![vec![old, new]];
+    let memtable = memtable(&sent);
+    let mut dir = Dir::new();
+    let parts = dir.write(&memtable);
+    let expected = expected(&sent, 1_u128.to_be_bytes());
+    assert_eq!(trace(&view(&[&memtable], &[]), 1_u128.to_be_bytes()), expected);
+    assert_eq!(trace(&view(&[], &parts), 1_u128.to_be_bytes()), expected);
+}
+
+#[test]
+fn old_names_fill_todays_columns() {
+    let mut span = sent(1, 1, "shop");
+    span.attributes = vec![("http.method".to_owned(), "GET".into()), ("net.host.port".to_owned(), 80.into())];
+    let rows = memtable(&[vec![span]]).record_batches();
+    let text = |name: &str| {
+        let column = rows[0].column_by_name(name).unwrap();
+        arrow::util::display::array_value_to_string(column, 0).unwrap()
+    };
+    assert_eq!(text("http_request_method"), "GET");
+    assert_eq!(text("server_port"), "80");
+    assert_eq!(text("sent_as"), "http.method,net.host.port");
+    assert_eq!(text("service_name"), "shop");
+    assert_eq!(text("attrs_str"), "");
+}
+
+#[test]
+fn record_batches_of_a_memtable_grow_with_it_and_give_each_span_once() {
+    let memtable = SpanMemtable::default();
+    let mut rows = 0;
+    for round in 0..40_u64 {
+        let spans: Vec<Sent> = (0..=round * 20).map(|span| sent(round, span + 1, "shop")).collect();
+        rows += spans.len();
+        memtable.insert(batch(&spans));
+        let batches = memtable.record_batches();
+        assert_eq!(batches.iter().map(arrow::array::RecordBatch::num_rows).sum::<usize>(), rows);
+        assert!(batches.len() <= 1 + rows / (CHUNK_ROWS / 2), "{} chunks for {rows} rows", batches.len());
+    }
+    assert_eq!(memtable.rows(), rows as u64);
+    assert!(memtable.bytes() > 100 * rows as u64);
+}
+
+#[test]
+fn spans_of_two_days_make_two_parts_and_one_trace() {
+    let mut late = sent(1, 1, "shop");
+    late.start_ns = NOON_NS + DAY_NS;
+    late.parent = [9; 8];
+    let sent = vec![vec![late, sent(1, 2, "cart")]];
+    let mut dir = Dir::new();
+    let parts = dir.write(&memtable(&sent));
+    let days: Vec<_> = parts.iter().map(|part| part.entry().day.as_str()).collect();
+    assert_eq!(days, ["2026-11-22", "2026-11-23"]);
+    assert_eq!(parts[0].entry().path, format!("traces/2026-11-22/L0-{:026}", 1));
+    assert_eq!(parts[0].entry().services.as_deref().unwrap(), ["cart"]);
+    let view = view(&[], &parts);
+    assert_eq!(trace(&view, 1_u128.to_be_bytes()), expected(&sent, 1_u128.to_be_bytes()));
+    let summary = view.summary(1_u128.to_be_bytes()).unwrap().unwrap();
+    assert_eq!((summary.span_count, summary.start_ns), (2, NOON_NS));
+    assert_eq!(summary.end_ns, NOON_NS + DAY_NS + 1_000_000);
+    assert_eq!(summary.root.unwrap().service.as_ref(), "cart");
+    assert_eq!(summary.services, ["cart".into(), "shop".into()]);
+}
+
+#[test]
+fn clocks_that_are_off_do_not_make_a_part_for_each_day() {
+    let spans: Vec<Sent> = (0..100)
+        .map(|day| Sent { start_ns: (day * 37) * DAY_NS, ..sent(1, u64::try_from(day).unwrap() + 1, "shop") })
+        .collect();
+    let mut dir = Dir::new();
+    let parts = dir.write(&memtable(std::slice::from_ref(&spans)));
+    assert_eq!(parts.len(), 8);
+    assert_eq!(trace(&view(&[], &parts), 1_u128.to_be_bytes()).len(), 100);
+    let merged = dir.merge(&parts);
+    assert_eq!(trace(&view(&[], &[merged]), 1_u128.to_be_bytes()), expected(&[spans], 1_u128.to_be_bytes()));
+}
+
+/// Spans enough for many pages and services: every trace is found through the page index, and nothing else is.
+#[test]
+fn traces_are_found_in_a_part_of_many_pages() {
+    let services = ["ad", "cart", "db", "shop", "user"];
+    let spans: Vec<Sent> = (0..30_000_u64)
+        .map(|n| {
+            let mut span = sent(n / 6 + 1, n + 1, services[usize::try_from((n * 7) % 5).unwrap()]);
+            span.start_ns += i64::try_from(n).unwrap() * 1_000_003 % 60_000_000_000;
+            span.parent = if n % 6 == 0 { [0; 8] } else { (n / 6 * 6 + 1).to_be_bytes() };
+            span
+        })
+        .collect();
+    let sent: Vec<Vec<Sent>> = spans.chunks(500).map(<[Sent]>::to_vec).collect();
+    let mut dir = Dir::new();
+    let parts = dir.write(&memtable(&sent));
+    let entry = parts[0].entry();
+    assert_eq!((entry.rows, entry.series), (30_000, 5_000));
+    let view = view(&[], &parts);
+    for number in [1_u128, 2, 777, 2_500, 5_000] {
+        let expected = expected(&sent, number.to_be_bytes());
+        assert_eq!(expected.len(), 6);
+        assert_eq!(trace(&view, number.to_be_bytes()), expected, "trace {number}");
+    }
+    for absent in [0_u128, 5_001, u128::MAX] {
+        assert_eq!(view.summary(absent.to_be_bytes()).unwrap(), None);
+        assert!(view.trace(absent.to_be_bytes()).unwrap().is_none());
+    }
+    for order in [TraceOrder::Recent, TraceOrder::Slow] {
+        let search = search("cart", order, 50);
+        assert_eq!(ids(&view, &search), brute_force(&spans, &search));
+    }
+}
+
+#[test]
+fn a_corrupt_part_is_reported_and_the_others_answer() {
+    let sent = [vec![sent(1, 1, "shop")], vec![sent(1, 2, "cart")]];
+    let mut dir = Dir::new();
+    let good = dir.write(&memtable(&sent[..1]));
+    let bad = dir.write(&memtable(&sent[1..]));
+    let path = bad[0].part().table("traces");
+    std::fs::write(&path, b"no Parquet").unwrap();
+    let view = view(&[], &[Arc::clone(&bad[0]), Arc::clone(&good[0])]);
+    assert_eq!(trace(&view, 1_u128.to_be_bytes()), expected(&sent[..1], 1_u128.to_be_bytes()));
+    assert!(bad[0].part().is_corrupt() && !good[0].part().is_corrupt());
+    let error = merge_parts(dir.dir.path(), &bad, 1, "x".to_owned());
+    assert!(error.is_ok(), "the table of spans itself is whole, and traces are made anew");
+}
+
+#[test]
+fn a_file_older_than_a_column_is_read() {
+    let memtable = memtable(&[vec![sent(1, 1, "shop")]]);
+    let rows = memtable.record_batches().remove(0);
+    let keep: Vec<usize> = rows
+        .schema()
+        .fields()
+        .iter()
+        .enumerate()
+        .filter(|(_, field)| !["db_query_text", "http_route"].contains(&field.name().as_str()))
+        .map(|(at, _)| at)
+        .collect();
+    let older = rows.project(&keep).unwrap();
+    let today = merge::conform(&older).unwrap();
+    assert_eq!(today.schema(), rows.schema());
+    let required = older.project(&[0, 1, 2]).unwrap();
+    assert!(merge::conform(&required).is_err(), "a required column cannot be made up");
+}
+
+fn search(service: &str, order: TraceOrder, limit: usize) -> ServiceSearch {
+    ServiceSearch { service: service.to_owned(), namespace: None, order, from_ns: i64::MIN, to_ns: i64::MAX, limit }
+}
+
+fn ids(view: &TracesView, search: &ServiceSearch) -> Vec<([u8; 16], [u8; 8])> {
+    let found = view.of_service(search).unwrap();
+    found.iter().for_each(|found| assert_eq!(found.trace.trace_id, found.span.trace_id));
+    found.into_iter().map(|found| (found.span.trace_id, found.span.span_id)).collect()
+}
+
+fn brute_force(spans: &[Sent], search: &ServiceSearch) -> Vec<([u8; 16], [u8; 8])> {
+    let of = |span: &Sent, key: &str| {
+        let found = span.resource.iter().find(|(name, _)| name == key);
+        found.and_then(|(_, value)| value.as_str().map(str::to_owned))
+    };
+    let mut found: Vec<_> = spans
+        .iter()
+        .filter(|span| of(span, "service.name").unwrap_or("unknown_service".to_owned()) == search.service)
+        .filter(|span| search.namespace.is_none() || of(span, "service.namespace") == search.namespace)
+        .filter(|span| span.parent == [0; 8] || span.kind == 2 || span.kind == 5)
+        .filter(|span| search.order != TraceOrder::Failed || span.status == 2)
+        .filter(|span| (search.from_ns..=search.to_ns).contains(&span.start_ns))
+        .map(|span| {
+            let score = if search.order == TraceOrder::Slow { span.duration_ns } else { span.start_ns };
+            (score, span.trace_id, span.span_id)
+        })
+        .collect();
+    found.sort_unstable();
+    found.reverse();
+    let mut traces = BTreeSet::new();
+    found.retain(|(_, trace_id, _)| traces.insert(*trace_id));
+    found.truncate(search.limit);
+    found.into_iter().map(|(_, trace_id, span_id)| (trace_id, span_id)).collect()
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        "[a-z]{0,3}".prop_map(Value::from),
+        any::<i64>().prop_map(Value::Int),
+        any::<u64>().prop_map(|bits| Value::Double(f64::from_bits(bits))),
+        any::<bool>().prop_map(Value::Bool),
+        Just(Value::Empty),
+        prop::collection::vec(any::<u8>(), 0..3).prop_map(|bytes| Value::Bytes(bytes.into())),
+    ];
+    leaf.prop_recursive(2, 6, 3, |inner| {
+        prop::collection::vec(inner, 0..3).prop_map(|values| Value::Array(values.into()))
+    })
+}
+
+fn any_pairs() -> impl Strategy<Value = Pairs> {
+    let key = prop::sample::select(vec![
+        "http.method",
+        "http.request.method",
+        "http.status_code",
+        "http.response.status_code",
+        "net.peer.name",
+        "server.address",
+        "db.sql.table",
+        "db.mongodb.collection",
+        "service.name",
+        "service.namespace",
+        "service.version",
+        "deployment.environment",
+        "custom",
+        "custom.two",
+        "",
+    ]);
+    prop::collection::vec((key.prop_map(str::to_owned), any_value()), 0..6)
+}
+
+fn any_resource() -> impl Strategy<Value = Pairs> {
+    let service = prop::sample::select(vec!["a", "b", "c"]);
+    prop_oneof![
+        (service, prop::option::of(prop::sample::select(vec!["n", "m"])), any_pairs()).prop_map(
+            |(service, space, rest)| {
+                let named = [("service.name", Some(service)), ("service.namespace", space)];
+                let named = named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.into())));
+                let rest = rest.into_iter().filter(|(key, _)| key != "service.namespace");
+                named.chain(rest).collect()
+            }
+        ),
+        Just(Vec::new()),
+    ]
+}
+
+fn any_span() -> impl Strategy<Value = Sent> {
+    let ids = (1..6_u64, 1..9_u64, 0..3_u8, 0..6_u8, 0..3_u8);
+    let times = (-2_000_i64..2_000, prop_oneof![Just(i64::MIN), Just(i64::MAX), -5..50_i64]);
+    let texts = ("[a-z]{0,2}", "[a-z]{0,2}", "[a-z]{0,2}", any::<u32>());
+    let event = (any::<i64>(), "[a-z]{0,2}".prop_map(String::from), any_pairs(), any::<u32>());
+    let link = (any::<u8>(), "[a-z]{0,2}".prop_map(String::from), any::<u32>(), any_pairs(), any::<u32>());
+    let lists = (prop::collection::vec(event, 0..3), prop::collection::vec(link, 0..3));
+    (ids, times, texts, (any_resource(), any_pairs(), any_pairs()), lists).prop_map(
+        |((trace, span, parent, kind, status), (start, duration_ns), texts, pairs, (events, links))| Sent {
+            resource: pairs.0,
+            scope: (texts.0.clone(), texts.1.clone(), pairs.1),
+            parent: [parent; 8],
+            // Hours, so that some lie in the day before or after; a span's id decides them, as it does in life.
+            start_ns: NOON_NS + (start / 500) * 6 * 3_600_000_000_000 + i64::try_from(span).unwrap(),
+            duration_ns,
+            name: texts.2,
+            kind,
+            status,
+            texts: [texts.0, texts.1],
+            flags: texts.3,
+            attributes: pairs.2,
+            events,
+            links,
+            ..sent(trace, span, "")
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// Wherever spans lie — in memory, in parts, in merged parts, some sent twice — a trace comes back whole, each
+    /// span once and as it was sent, and a search finds what a scan of everything finds.
+    #[test]
+    fn spans_come_back_from_wherever_they_lie(
+        spans in prop::collection::vec(any_span(), 1..40),
+        split in (0..40_usize, 0..40_usize),
+        repeated in 0..40_usize,
+        service in prop::sample::select(vec!["a", "b", "unknown_service"]),
+        limit in 1..6_usize,
+    ) {
+        // One span per (trace, span) id; a repeat is equal to the first.
+        let mut known = BTreeSet::new();
+        let spans: Vec<Sent> = spans.into_iter().filter(|span| known.insert((span.trace_id, span.span_id))).collect();
+        let cut = (split.0.min(split.1).min(spans.len()), split.0.max(split.1).min(spans.len()));
+        let mut thirds = [spans[..cut.0].to_vec(), spans[cut.0..cut.1].to_vec(), spans[cut.1..].to_vec()];
+        let repeat = spans[repeated % spans.len()].clone();
+        thirds.iter_mut().for_each(|third| third.push(repeat.clone()));
+        let mut dir = Dir::new();
+        let first = dir.write(&memtable(&[thirds[0].clone()]));
+        let second = dir.write(&memtable(&[thirds[1].clone(), thirds[1].clone()]));
+        let rest = memtable(&[thirds[2].clone()]);
+        let both: Vec<Arc<SpanPart>> = first.iter().chain(&second).cloned().collect();
+        let merged = dir.merge(&both);
+        let third = dir.write(&rest).remove(0);
+        let all = dir.merge(&[Arc::clone(&merged), third]);
+        let everything = memtable(&thirds);
+        let mut views = vec![view(&[&rest], &both), view(&[&rest], std::slice::from_ref(&merged)), view(&[&everything], &[])];
+        let whole = thirds[2].iter().all(|span| span.start_ns.div_euclid(DAY_NS) == NOON_NS / DAY_NS);
+        if whole {
+            views.push(view(&[], &[all]));
+        }
+        let sent = vec![spans.clone()];
+        for trace_id in spans.iter().map(|span| span.trace_id) {
+            let expected = expected(&sent, trace_id);
+            for view in &views {
+                prop_assert_eq!(&trace(view, trace_id), &expected);
+            }
+        }
+        for order in [TraceOrder::Recent, TraceOrder::Slow, TraceOrder::Failed] {
+            for namespace in [None, Some("n".to_owned())] {
+                let from_ns = if limit == 3 { NOON_NS } else { i64::MIN };
+                let search = ServiceSearch { namespace, from_ns, ..search(service, order, limit) };
+                let expected = brute_force(&spans, &search);
+                for view in &views {
+                    prop_assert_eq!(&ids(view, &search), &expected, "{:?}", &search);
+                }
+            }
+        }
+    }
+
+    /// The merged part says of each trace what a fresh part of the same spans says.
+    #[test]
+    fn summaries_of_a_merge_count_each_span_once(
+        spans in prop::collection::vec(any_span(), 1..30),
+        cut in 0..30_usize,
+    ) {
+        let spans: Vec<Sent> = spans.into_iter().map(|span| Sent { start_ns: NOON_NS + span.start_ns % 1_000, ..span }).collect();
+        let mut known = BTreeSet::new();
+        let spans: Vec<Sent> = spans.into_iter().filter(|span| known.insert((span.trace_id, span.span_id))).collect();
+        let cut = cut.min(spans.len() - 1);
+        let mut dir = Dir::new();
+        // The second part repeats the first.
+        let mut parts = dir.write(&memtable(std::slice::from_ref(&spans)));
+        parts.extend(dir.write(&memtable(&[spans[cut..].to_vec()])));
+        let merged = dir.merge(&parts);
+        prop_assert_eq!(merged.entry().rows, spans.len() as u64);
+        prop_assert_eq!(merged.entry().level, 1);
+        let everything = memtable(std::slice::from_ref(&spans));
+        let expected = everything.summaries();
+        prop_assert_eq!(merged.entry().series, expected.len() as u64);
+        for summary in expected {
+            let found = view(&[], &[Arc::clone(&merged)]).summary(summary.trace_id).unwrap().unwrap();
+            let without_root_start = |summary: &TraceSummary| TraceSummary {
+                root: summary.root.clone().map(|root| Root { start_ns: 0, ..root }),
+                ..summary.clone()
+            };
+            prop_assert_eq!(without_root_start(&found), without_root_start(&summary));
+        }
+    }
+}
