@@ -94,7 +94,24 @@ fn operations() -> Section {
                 instrumentation sends one client span per call.",
         ..Panel::new("calls", "Calls it makes", Kind::Table, Unit::RequestsPerSecond)
     };
-    Section { id: "operations", title: "Operations", panels: vec![operations, calls] }
+    Section { id: "operations", title: "Operations", panels: vec![operations, failures(), calls] }
+}
+
+fn failures() -> Panel {
+    let matchers = format!("{},{FAILED}", requests());
+    let failed = histogram(&matchers);
+    let by = "span_name, http_response_status_code, rpc_grpc_status_code";
+    Panel {
+        by: vec!["span_name", "http_response_status_code", "rpc_grpc_status_code"],
+        queries: vec![
+            Query::column("Rate", Unit::RequestsPerSecond, failed.rate(by, RANGE)),
+            Query::column("p95", Unit::Seconds, failed.quantile(0.95, by, RANGE)),
+        ],
+        optional: true,
+        description: "Failed requests by operation and by the status that the caller was given.",
+        empty: "Nothing failed in this range.",
+        ..Panel::new("failures", "What fails", Kind::Table, Unit::RequestsPerSecond)
+    }
 }
 
 fn neighbours() -> Section {

@@ -53,10 +53,25 @@ export function cursor(points: boolean): uPlot.Cursor {
   };
 }
 
+/** The chart on which the drag began: its neighbours follow the cursor, but only this one sets the range. */
+let dragged: uPlot | null = null;
+
+/** Remembers where a drag begins. */
+export function dragHook(u: uPlot): void {
+  u.over.addEventListener("mousedown", () => {
+    dragged = u;
+  });
+}
+
 /** Sets the page's range to what was dragged over. */
 export function zoomHook(u: uPlot): void {
   const { left, width } = u.select;
   if (width < 6) return;
+  if (dragged !== u) {
+    u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    return;
+  }
+  dragged = null;
   const from = u.posToVal(left, "x");
   const to = u.posToVal(left + width, "x");
   u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);

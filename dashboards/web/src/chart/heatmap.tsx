@@ -9,7 +9,7 @@ import { useCell } from "../store";
 import { color, faded, palette } from "../theme";
 import { clock, type Grid } from "../time";
 import { format } from "../units";
-import { axes, cursor, markDeploys, times, zoomHook } from "./base";
+import { axes, cursor, dragHook, markDeploys, times, zoomHook } from "./base";
 import { type Cells, cells, logTicks } from "./cells";
 import type { Line } from "./lines";
 import { useWidth } from "./size";
@@ -76,6 +76,7 @@ export function Heatmap({ grid, columns, lines, dots, height }: Props) {
           ...lines.map((line) => ({ stroke: color(line.tint), width: 1.5, points: { show: false }, spanGaps: false })),
         ],
         hooks: {
+          init: [dragHook],
           setSelect: [zoomHook],
           drawAxes: [(u) => painted.current && paint(u, painted.current)],
           draw: [(u) => markDeploys(u, marked.current), (u) => painted.current && paintDots(u, painted.current)],

@@ -8,7 +8,7 @@ import { useCell } from "../store";
 import { color, faded, palette } from "../theme";
 import { clock, type Grid } from "../time";
 import { format, type Unit } from "../units";
-import { axes, cursor, markDeploys, markLine, times, zoomHook } from "./base";
+import { axes, cursor, dragHook, markDeploys, markLine, times, zoomHook } from "./base";
 import { useWidth } from "./size";
 import { stack } from "./stack";
 
@@ -60,6 +60,7 @@ export function Lines({ grid, lines, unit, stacked, thresholds, height }: Props)
         series: [{}, ...shown.map((line) => series(line, stacked))],
         bands: stacked ? shown.slice(1).map((_, i) => ({ series: [i + 2, i + 1] as [number, number] })) : [],
         hooks: {
+          init: [dragHook],
           setSelect: [zoomHook],
           setCursor: [(u) => setIndex(u.cursor.idx ?? null)],
           draw: [(u) => thresholds.forEach((t) => markLine(u, t.value, t.level)), (u) => markDeploys(u, marked.current)],

@@ -53,8 +53,8 @@ function Senders({ rows }: { readonly rows: readonly Sender[] }) {
       <div class="panel welcome">
         <h2>Nothing arrives</h2>
         <dl>
-          <div><dt>OTLP, HTTP</dt><dd><code>http://127.0.0.1:4318</code></dd></div>
-          <div><dt>OTLP, gRPC</dt><dd><code>http://127.0.0.1:4317</code></dd></div>
+          <div><dt>OTLP, HTTP</dt><dd><code>http://{location.hostname}:4318</code></dd></div>
+          <div><dt>OTLP, gRPC</dt><dd><code>http://{location.hostname}:4317</code></dd></div>
           <div><dt>A program, without touching its code</dt><dd><code>weir run --service shop -- python app.py</code></dd></div>
         </dl>
       </div>

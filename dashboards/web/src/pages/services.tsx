@@ -150,7 +150,7 @@ function Welcome() {
         </div>
         <div>
           <dt>Anything with an OpenTelemetry SDK</dt>
-          <dd><code>OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 OTEL_SERVICE_NAME=shop ./program</code></dd>
+          <dd><code>OTEL_EXPORTER_OTLP_ENDPOINT=http://{location.hostname}:4318 OTEL_SERVICE_NAME=shop ./program</code></dd>
         </div>
         <div>
           <dt>Five services that call each other, one of them ill</dt>

@@ -6,6 +6,7 @@ import { useGrid, useLoad } from "../live";
 import { type Deploy, DeploysProvider, loadDeploys } from "./deploys";
 import { Loading } from "./frame";
 import { Panel } from "./panel";
+import { Words } from "./words";
 
 const NONE: readonly Deploy[] = [];
 
@@ -57,12 +58,12 @@ function NotShown({ panels }: { readonly panels: readonly PanelJson[] }) {
   if (panels.length === 0) return null;
   return (
     <details class="not-shown">
-      <summary>Not shown, because nothing was sent: {panels.map((panel) => panel.title).join(", ")}</summary>
+      <summary>Not shown, because there is nothing to show: {panels.map((panel) => panel.title).join(", ")}</summary>
       <dl>
         {panels.map((panel) => (
           <div key={panel.id}>
             <dt>{panel.title}</dt>
-            <dd>{panel.empty}</dd>
+            <dd><Words text={panel.empty} /></dd>
           </div>
         ))}
       </dl>

@@ -6,6 +6,7 @@ import { type PanelJson, why } from "../api";
 import { useLoad, useWindow } from "../live";
 import { fill } from "../prom";
 import { grid } from "../time";
+import { Words } from "./words";
 
 interface FrameProps {
   readonly panel: PanelJson;
@@ -29,7 +30,7 @@ export function Frame({ panel, error, children, side }: FrameProps) {
       </header>
       {open && (
         <div class="words" id={words}>
-          <p>{panel.description}</p>
+          <p><Words text={panel.description} /></p>
           {panel.queries.map((query) => (
             <code key={query.expr}>{query.expr}</code>
           ))}
@@ -53,7 +54,7 @@ export function Reason({ panel }: { readonly panel: PanelJson }) {
   return (
     <div class="reason" role="status">
       <p>{text}</p>
-      {showsSending(loaded.data?.reason) && <p class="muted">{panel.empty}</p>}
+      {showsSending(loaded.data?.reason) && <p class="muted"><Words text={panel.empty} /></p>}
     </div>
   );
 }

@@ -9,6 +9,8 @@ import { byTrouble, type Row } from "./rows";
 const TITLES: Readonly<Record<string, string>> = {
   span_name: "Operation",
   service_version: "Version",
+  http_response_status_code: "HTTP status",
+  rpc_grpc_status_code: "gRPC status",
   client: "Caller",
   server: "Callee",
   connection_type: "Kind",
@@ -83,7 +85,7 @@ function Subject({ panel, row, label }: { readonly panel: PanelJson; readonly ro
   const kind = row.labels["connection_type"] ?? "";
   const isService = panel.kind === "dependencies" && name !== "user" && (kind === "" || kind === "unset" || kind === "messaging_system");
   if (isService) return <a href={serviceHref(name)}>{name}</a>;
-  return <span title={name}>{name === "" ? <em>not set</em> : name}</span>;
+  return <span title={name}>{name === "" ? <span class="muted">–</span> : name}</span>;
 }
 
 function kindWords(kind: string | undefined): string {

@@ -8,6 +8,7 @@ import { ago, clock, day } from "../time";
 import { count, quantity } from "../units";
 import { Frame, Loading } from "./frame";
 import { Number as Aligned } from "./table";
+import { Words } from "./words";
 
 const KINDS: readonly { readonly kind: TraceKind; readonly title: string }[] = [
   { kind: "failed", title: "Failed" },
@@ -56,7 +57,7 @@ export function Traces({ panel, service }: Props) {
       ) : list.length === 0 ? (
         <div class="reason">
           <p>{kind === "failed" ? "No failed trace in this range." : "No trace of this service in this range."}</p>
-          {kind !== "failed" && <p class="muted">{panel.empty}</p>}
+          {kind !== "failed" && <p class="muted"><Words text={panel.empty} /></p>}
         </div>
       ) : (
         <Cards cards={all ? list : list.slice(0, ROWS_FEW)} longest={longest} />
