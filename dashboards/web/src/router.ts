@@ -16,6 +16,8 @@ function read(): Address {
 
 export const address = new Cell<Address>(read());
 export const range = new Cell<Range>(rangeOf(address.value.query));
+/** How far back the dashed lines of comparison lie, as `1h`, `1d` or `1w`; empty for none. */
+export const compare = new Cell(address.value.query.get("compare") ?? "");
 
 function rangeOf(query: URLSearchParams): Range {
   const from = query.get("from");
@@ -27,6 +29,7 @@ function changed(): void {
   const next = read();
   const nextRange = rangeOf(next.query);
   if (nextRange.from !== range.value.from || nextRange.to !== range.value.to) range.set(nextRange);
+  compare.set(next.query.get("compare") ?? "");
   address.set(next);
 }
 
@@ -38,6 +41,7 @@ export function href(path: string, query: Readonly<Record<string, string>> = {})
     params.set("from", from);
     params.set("to", to);
   }
+  if (compare.value !== "") params.set("compare", compare.value);
   const text = params.toString();
   return text === "" ? path : `${path}?${text}`;
 }
@@ -57,6 +61,15 @@ export function setRange(next: Range): void {
   params.set("from", next.from);
   params.set("to", next.to);
   go(`${location.pathname}?${params.toString()}`);
+}
+
+/** Shows, or no longer shows, the same lines some time before. */
+export function setCompare(back: string): void {
+  const params = new URLSearchParams(location.search);
+  if (back === "") params.delete("compare");
+  else params.set("compare", back);
+  const text = params.toString();
+  go(text === "" ? location.pathname : `${location.pathname}?${text}`, true);
 }
 
 /** The address of a service: `namespace/name` is one segment. */

@@ -37,6 +37,13 @@ export const PRESETS: readonly { readonly from: string; readonly words: string }
   { from: "now-7d", words: "7 days" },
 ];
 
+/** What a range can be compared with. */
+export const COMPARISONS: readonly { readonly back: string; readonly seconds: number; readonly words: string }[] = [
+  { back: "1h", seconds: 3600, words: "an hour before" },
+  { back: "1d", seconds: 86400, words: "a day before" },
+  { back: "1w", seconds: 604800, words: "a week before" },
+];
+
 const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86400, w: 604800 };
 /** RED arrives in slots of five seconds; finer grids would draw the slots, not the service. */
 const STEP_MIN = 5;

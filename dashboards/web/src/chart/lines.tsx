@@ -22,6 +22,8 @@ export interface Line {
 interface Props {
   readonly grid: Grid;
   readonly lines: readonly Line[];
+  /** The same lines some time before: dashed, without a place in the legend. */
+  readonly past: readonly Line[];
   readonly unit: Unit;
   readonly stacked: boolean;
   readonly thresholds: readonly Threshold[];
@@ -29,7 +31,7 @@ interface Props {
 }
 
 /** Draws the lines; the chart is made anew only when its shape changes, not at every refresh. */
-export function Lines({ grid, lines, unit, stacked, thresholds, height }: Props) {
+export function Lines({ grid, lines, past, unit, stacked, thresholds, height }: Props) {
   const host = useRef<HTMLDivElement>(null);
   const chart = useRef<uPlot | null>(null);
   const width = useWidth(host);
@@ -40,11 +42,12 @@ export function Lines({ grid, lines, unit, stacked, thresholds, height }: Props)
   const [index, setIndex] = useState<number | null>(null);
   const [alone, setAlone] = useState<string | null>(null);
   const shown = alone !== null && lines.some((l) => l.name === alone) ? lines.filter((l) => l.name === alone) : lines;
-  const shape = `${shown.map((l) => `${l.name}\u0000${l.tint}`).join("\u0001")}|${unit}|${stacked}|${colors}`;
+  const dashed = past.filter((l) => shown.some((line) => line.name === l.name));
+  const shape = `${dashed.map((l) => l.name).join()}|${shown.map((l) => `${l.name}\u0000${l.tint}`).join("\u0001")}|${unit}|${stacked}|${colors}`;
   const data = useMemo(() => {
     const values = shown.map((l) => l.values);
-    return [times(grid), ...(stacked ? stack(values) : values)] as unknown as uPlot.AlignedData;
-  }, [grid.from, grid.to, grid.step, lines, alone, stacked]);
+    return [times(grid), ...(stacked ? stack(values) : values), ...dashed.map((l) => l.values)] as unknown as uPlot.AlignedData;
+  }, [grid.from, grid.to, grid.step, lines, past, alone, stacked]);
 
   useEffect(() => {
     if (!host.current || width === 0) return;
@@ -57,7 +60,7 @@ export function Lines({ grid, lines, unit, stacked, thresholds, height }: Props)
         cursor: cursor(true),
         scales: { x: { time: true, range: (u) => bounds(u) }, y: { range: (_, __, max) => yRange(max, unit) } },
         axes: axes(unit),
-        series: [{}, ...shown.map((line) => series(line, stacked))],
+        series: [{}, ...shown.map((line) => series(line, stacked)), ...dashed.map(before)],
         bands: stacked ? shown.slice(1).map((_, i) => ({ series: [i + 2, i + 1] as [number, number] })) : [],
         hooks: {
           init: [dragHook],
@@ -116,6 +119,10 @@ function series(line: Line, stacked: boolean): uPlot.Series {
   };
   made.tint = color(line.tint);
   return made;
+}
+
+function before(line: Line): uPlot.Series {
+  return { stroke: faded(line.tint, 0.65), width: 1, dash: [4, 4], points: { show: false }, spanGaps: false };
 }
 
 function bounds(u: uPlot): [number, number] {

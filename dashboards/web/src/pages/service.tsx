@@ -3,8 +3,9 @@ import { type ServiceRow, services } from "../api";
 import { now, useGrid, useLoad, useWindow } from "../live";
 import { Dashboard } from "../panel/dashboard";
 import { queryInstant } from "../prom";
-import { href } from "../router";
-import { ago } from "../time";
+import { compare, href, setCompare } from "../router";
+import { useCell } from "../store";
+import { ago, COMPARISONS } from "../time";
 import { format } from "../units";
 import { redWords } from "./services";
 import { type VersionErrors, suspect } from "./verdict";
@@ -34,14 +35,32 @@ export function ServicePage({ name }: { readonly name: string }) {
         </h1>
         {row ? <Verdict row={row} /> : loaded.data && <p class="verdict">No request was answered in this range. Try a longer one, or look under <a href={href("/arrivals")}>arrivals</a>.</p>}
         {loaded.error !== undefined && <p class="failed" role="status">The verdict could not be refreshed: {loaded.error}</p>}
-        <nav class="anchors" aria-label="On this page">
-          {SECTIONS.map(([id, title]) => (
-            <a key={id} href={`#${id}`}>{title}</a>
-          ))}
-        </nav>
+        <div class="row">
+          <nav class="anchors" aria-label="On this page">
+            {SECTIONS.map(([id, title]) => (
+              <a key={id} href={`#${id}`}>{title}</a>
+            ))}
+          </nav>
+          <Compare />
+        </div>
       </div>
       <Dashboard key={name} id="service" subject={name} />
     </>
+  );
+}
+
+function Compare() {
+  const back = useCell(compare);
+  return (
+    <label class="compare">
+      Compare with{" "}
+      <select value={back} onChange={(event) => setCompare(event.currentTarget.value)}>
+        <option value="">nothing</option>
+        {COMPARISONS.map((comparison) => (
+          <option key={comparison.back} value={comparison.back}>{comparison.words}</option>
+        ))}
+      </select>
+    </label>
   );
 }
 

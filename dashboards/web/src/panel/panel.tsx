@@ -6,8 +6,10 @@ import { type Dot, Heatmap } from "../chart/heatmap";
 import { type Line, Lines } from "../chart/lines";
 import { type Loaded, useGrid, useLoad } from "../live";
 import { type HistogramSeries, legend, queryHistograms, queryInstant, queryRange, type Sample, type Series } from "../prom";
+import { compare } from "../router";
+import { useCell } from "../store";
 import { lineColor } from "../theme";
-import type { Grid } from "../time";
+import { COMPARISONS, type Grid } from "../time";
 import { format } from "../units";
 import { Frame, Loading, Reason } from "./frame";
 import { join, type Row } from "./rows";
@@ -29,6 +31,8 @@ interface Props {
 interface Answer {
   readonly grid: Grid;
   readonly lines: readonly Line[];
+  /** The same lines some time before, dashed. */
+  readonly past: readonly Line[];
   readonly left: number;
   readonly rows: readonly Row[];
   readonly heat: HistogramSeries | undefined;
@@ -39,13 +43,14 @@ export function Panel({ panel, subject, onEmpty }: Props) {
   const section = useRef<HTMLElement>(null);
   const seen = useSeen(section);
   const grid = useGrid();
+  const back = useCell(compare);
   const ready = useRef(false);
   // A panel out of sight keeps what it has; only its first answer is asked for unseen, to know whether it has any.
   const frozen = useRef(grid);
   if (seen || !ready.current) frozen.current = grid;
   const wanted = frozen.current;
-  const loaded = useLoad(`${subject} ${panel.id}`, `${subject} ${panel.id} ${wanted.from} ${wanted.to} ${wanted.step}`, (signal) =>
-    panel.kind === "traces" ? Promise.resolve(undefined) : load(panel, subject, wanted, signal),
+  const loaded = useLoad(`${subject} ${panel.id}`, `${subject} ${panel.id} ${wanted.from} ${wanted.to} ${wanted.step} ${back}`, (signal) =>
+    panel.kind === "traces" ? Promise.resolve(undefined) : load(panel, subject, wanted, back, signal),
   );
   ready.current ||= loaded.data !== undefined;
   const answer = loaded.data;
@@ -82,7 +87,7 @@ function Body({ panel, loaded }: { readonly panel: PanelJson; readonly loaded: L
     case "dependencies":
       return <Table panel={panel} rows={answer.rows} />;
     default:
-      return <Lines {...shared} unit={panel.unit} stacked={panel.stacked} thresholds={crossed(panel, answer.lines)} />;
+      return <Lines {...shared} past={answer.past} unit={panel.unit} stacked={panel.stacked} thresholds={crossed(panel, answer.lines)} />;
   }
 }
 
@@ -97,8 +102,8 @@ function Stat({ panel, line }: { readonly panel: PanelJson; readonly line: Line 
   return <p class={`stat ${levelOf(panel, value)}`}>{format(value, panel.unit)}</p>;
 }
 
-async function load(panel: PanelJson, subject: string, grid: Grid, signal: AbortSignal): Promise<Answer> {
-  const nothing: Answer = { grid, lines: [], left: 0, rows: [], heat: undefined, dots: [] };
+async function load(panel: PanelJson, subject: string, grid: Grid, back: string, signal: AbortSignal): Promise<Answer> {
+  const nothing: Answer = { grid, lines: [], past: [], left: 0, rows: [], heat: undefined, dots: [] };
   if (panel.kind === "table" || panel.kind === "dependencies") {
     const columns: Sample[][] = await Promise.all(panel.queries.map((query) => queryInstant(query.expr, grid, signal)));
     return { ...nothing, rows: join(panel.by, columns) };
@@ -114,8 +119,21 @@ async function load(panel: PanelJson, subject: string, grid: Grid, signal: Abort
     const { lines: drawn } = draw({ ...panel, queries: rest }, lines);
     return filled ? { ...nothing, heat: filled, dots, lines: drawn } : nothing;
   }
-  const answers = await Promise.all(panel.queries.map((query) => queryRange(query.expr, grid, signal)));
-  return { ...nothing, ...draw(panel, answers) };
+  const ask = (at: Grid) => Promise.all(panel.queries.map((query) => queryRange(query.expr, at, signal)));
+  const before = comparable(panel) ? COMPARISONS.find((comparison) => comparison.back === back)?.seconds : undefined;
+  const [answers, earlier] = await Promise.all([
+    ask(grid),
+    before === undefined ? Promise.resolve([]) : ask({ ...grid, from: grid.from - before, to: grid.to - before }),
+  ]);
+  const drawn = draw(panel, answers);
+  const tints = new Map(drawn.lines.map((line) => [line.name, line.tint]));
+  const past = draw(panel, earlier).lines.filter((line) => tints.has(line.name));
+  return { ...nothing, ...drawn, past: past.map((line) => ({ ...line, tint: tints.get(line.name) ?? line.tint })) };
+}
+
+/** Few lines, each on its own: twice as many can still be told apart. */
+function comparable(panel: PanelJson): boolean {
+  return panel.kind === "timeseries" && !panel.stacked && panel.queries.length <= 3 && panel.queries.every((query) => !query.legend.includes("{{"));
 }
 
 /** Names and colours the lines; the largest are kept where there are too many. */
