@@ -69,6 +69,10 @@ export interface SpanJson {
     readonly span_id: string;
     readonly attributes?: readonly Attribute[];
   }[];
+  /** What the sender dropped before sending. */
+  readonly dropped_attributes?: number;
+  readonly dropped_events?: number;
+  readonly dropped_links?: number;
 }
 
 export interface TraceJson {

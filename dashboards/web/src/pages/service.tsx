@@ -49,6 +49,10 @@ export function ServicePage({ name }: { readonly name: string }) {
   );
 }
 
+function sentence(words: string): string {
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
 function Compare() {
   const back = useCell(compare);
   return (
@@ -83,8 +87,8 @@ function Verdict({ row }: { readonly row: ServiceRow }) {
   const blamed = suspect(versions.data ?? []);
   return (
     <p class="verdict">
-      {row.health === "ok" ? "Well: " : row.health === "unknown" ? "" : <b class={row.health}>{row.reason ?? "Not well"}. </b>}
-      {redWords(row)}.
+      {row.health === "ok" ? "Well: " : <b class={row.health}>{sentence(row.reason ?? "not well")}. </b>}
+      {row.rate !== null && `${redWords(row, row.health === "ok")}.`}
       {blamed && (
         <>
           {" "}Version <b class="bad">{blamed.worse.version || "without a name"}</b> fails {format(blamed.worse.ratio, "ratio")} of its requests, {blamed.better.version || "the one without a name"} {format(blamed.better.ratio, "ratio")}.

@@ -88,10 +88,10 @@ function Row({ row }: { readonly row: ServiceRow }) {
         <a href={serviceHref(row.service)}>
           <i class={`health ${row.health}`} title={WORDS[row.health]} />
           <span class="hidden">{WORDS[row.health]}: </span>
-          {row.namespace && <span class="muted">{row.namespace}/</span>}
+          {row.namespace !== null && row.namespace !== "" && <span class="muted">{row.namespace}/</span>}
           {row.name}
         </a>
-        {row.reason && row.health !== "ok" && <small class={row.health}>{row.reason}</small>}
+        {row.reason !== null && row.reason !== "" && row.health !== "ok" && <small class={row.health}>{row.reason}</small>}
       </td>
       <td class="n"><Aligned quantity={quantity(row.rate, "requests_per_second")} /></td>
       <td class="trend"><Sparkline points={row.sparkline} tint={row.health === "bad" ? "bad" : "s0"} /></td>
@@ -174,7 +174,8 @@ function Hosts() {
   );
 }
 
-/** `12 req/s, 0.4 % fail, p95 80 ms`. */
-export function redWords(row: ServiceRow): string {
-  return `${format(row.rate, "requests_per_second")}, ${format(row.error_ratio, "ratio")} fail, p95 ${format(row.p95_seconds, "seconds")}`;
+/** `12 req/s, 0.4 % fail, p95 80 ms`; without the failures where the reason has told them. */
+export function redWords(row: ServiceRow, failuresToo: boolean): string {
+  const failures = failuresToo ? ` ${format(row.error_ratio, "ratio")} fail,` : "";
+  return `${format(row.rate, "requests_per_second")},${failures} p95 ${format(row.p95_seconds, "seconds")}`;
 }

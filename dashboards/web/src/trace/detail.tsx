@@ -1,9 +1,9 @@
 /** Everything a span says about itself: attributes with their types, events with stack traces, links, resource, scope. */
 import { useState } from "preact/hooks";
 
-import type { Attribute } from "../api";
+import type { Attribute, SpanJson } from "../api";
 import { serviceHref, traceHref } from "../router";
-import { nanoseconds } from "../units";
+import { count, nanoseconds } from "../units";
 import type { Node } from "./layout";
 
 interface Props {
@@ -13,6 +13,7 @@ interface Props {
 
 export function Detail({ node, onClose }: Props) {
   const { span } = node;
+  const dropped = droppedWords(span);
   return (
     <aside class="detail" aria-label={`Span ${span.name}`}>
       <header>
@@ -58,6 +59,7 @@ export function Detail({ node, onClose }: Props) {
       <Attributes title="Resource" list={span.resource} open={false} />
       <section class="ids">
         <p class="muted">Span {span.span_id}{scopeWords(span.scope)}</p>
+        {dropped !== "" && <p class="warn">Its sender dropped {dropped} before sending: raise the SDK's span limits.</p>}
       </section>
     </aside>
   );
@@ -119,6 +121,11 @@ function scopeWords(scope: unknown): string {
   if (typeof scope !== "object" || scope === null) return "";
   const { name, version } = scope as { name?: unknown; version?: unknown };
   return typeof name === "string" && name !== "" ? `, made by ${name}${typeof version === "string" && version !== "" ? ` ${version}` : ""}` : "";
+}
+
+function droppedWords({ dropped_attributes = 0, dropped_events = 0, dropped_links = 0 }: SpanJson): string {
+  const parts = [count(dropped_attributes, "attribute"), count(dropped_events, "event"), count(dropped_links, "link")];
+  return parts.filter((part) => !part.startsWith("0 ")).join(", ");
 }
 
 /** The `job` of a span's service: its namespace stands in its resource. */
