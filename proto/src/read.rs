@@ -34,9 +34,6 @@ pub enum ReadError {
         /// [`ReaderLimits::body_bytes_max`](crate::otlp::ReaderLimits::body_bytes_max) or the like.
         limit: usize,
     },
-    /// The bytes are not OTLP in its JSON encoding.
-    #[error("body is not OTLP JSON: {0}")]
-    NotJson(String),
     /// A line of an exposition page is wrong; as in Prometheus, the whole page is then not used.
     #[error("line {line} of the page: {what}")]
     BadLine {
@@ -60,7 +57,7 @@ impl ReadError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotProtobuf { .. } | Self::NotJson(_) | Self::BadLine { .. } => ErrorKind::Invalid,
+            Self::NotProtobuf { .. } | Self::BadLine { .. } => ErrorKind::Invalid,
             Self::TooLarge { .. } | Self::TooManySamples { .. } => ErrorKind::Full,
         }
     }

@@ -88,6 +88,8 @@ pub struct PageOutcome {
 /// Reads the pages of one target and remembers the last one. One owner; not shared.
 pub struct PageReader {
     target: TargetIdentity,
+    /// `job` and `instance`, in this order; empty when the resource does not say.
+    identifying: [(Arc<str>, Arc<str>); 2],
     memory: PageMemory,
     /// Most samples of one page after relabelling; 0 for no limit.
     samples_max: u64,
@@ -97,7 +99,8 @@ impl PageReader {
     /// A reader that has seen no page yet.
     #[must_use]
     pub fn new(target: TargetIdentity) -> Self {
-        Self { target, memory: PageMemory::default(), samples_max: 0 }
+        let identifying = target.identifying();
+        Self { target, identifying, memory: PageMemory::default(), samples_max: 0 }
     }
 
     /// The same reader, which refuses pages that keep more samples than this after relabelling: `sample_limit`.
@@ -110,7 +113,8 @@ impl PageReader {
     ///
     /// # Errors
     /// When a line is wrong, an OpenMetrics page does not end with `# EOF`, or the page has more samples than
-    /// [`Self::with_samples_max`] allows; `into` is then as it was, and the page before is still the last one: the caller answers a failed scrape with [`Self::stale`].
+    /// [`Self::with_samples_max`] allows; `into` is then as it was, and the page before is still the last one: the
+    /// caller answers a failed scrape with [`Self::stale`].
     pub fn read(
         &mut self,
         page: &Page<'_>,
@@ -119,7 +123,8 @@ impl PageReader {
     ) -> Result<PageOutcome, ReadError> {
         let mark = MetricMark::of(into);
         self.memory.begin(&self.target.resource, &into.series);
-        let read = pass::Pass::new(&mut self.memory, &self.target, page, into).relabelled(relabel).read();
+        let whose = pass::Whose { target: &self.target, identifying: &self.identifying };
+        let read = pass::Pass::new(&mut self.memory, whose, page, into).relabelled(relabel).read();
         let read = read.and_then(|outcome| match self.samples_max {
             limit if limit > 0 && outcome.after_relabel > limit => {
                 Err(ReadError::TooManySamples { samples: outcome.after_relabel, limit })

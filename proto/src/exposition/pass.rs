@@ -18,10 +18,18 @@ const METRIC_NAME: &str = "__name__";
 /// Labels of a sample while they are put together.
 type Labels = Vec<(Arc<str>, Arc<str>)>;
 
+/// Whose page is read.
+#[derive(Clone, Copy)]
+pub(super) struct Whose<'r> {
+    pub(super) target: &'r TargetIdentity,
+    /// The target's `job` and `instance`.
+    pub(super) identifying: &'r [(Arc<str>, Arc<str>)],
+}
+
 /// One page being read.
 pub(super) struct Pass<'r> {
     memory: &'r mut PageMemory,
-    target: &'r TargetIdentity,
+    whose: Whose<'r>,
     page: &'r Page<'r>,
     relabel: Option<&'r dyn MetricRelabel>,
     into: &'r mut MetricBatch,
@@ -40,13 +48,13 @@ pub(super) struct Pass<'r> {
 impl<'r> Pass<'r> {
     pub(super) fn new(
         memory: &'r mut PageMemory,
-        target: &'r TargetIdentity,
+        whose: Whose<'r>,
         page: &'r Page<'r>,
         into: &'r mut MetricBatch,
     ) -> Self {
         Self {
             memory,
-            target,
+            whose,
             page,
             relabel: None,
             into,
@@ -208,15 +216,15 @@ impl<'r> Pass<'r> {
         let kind = family.kind_of(&text.name);
         let number_label = family.number_label(&text.name);
         let unit = if kind == crate::identity::MetricKind::Unknown { String::new() } else { family.unit.clone() };
-        let mut labels: Labels = Vec::with_capacity(text.labels.len() + self.target.labels.len() + 3);
+        let mut labels: Labels = Vec::with_capacity(text.labels.len() + self.whose.target.labels.len() + 3);
         for (name, value) in &text.labels {
             let is_number = number_label.is_some_and(|label| label.name() == name);
             let normalised = if is_number { number::normalised_bound(value) } else { None };
             let value = self.memory.text(normalised.as_deref().unwrap_or(value));
             labels.push((self.memory.text(name), value));
         }
-        let identifying = self.target.identifying();
-        add_target_labels(&mut labels, self.target, &identifying);
+        let Whose { target, identifying } = self.whose;
+        add_target_labels(&mut labels, target, identifying);
         labels.retain(|label| !label.1.is_empty());
         labels.push((METRIC_NAME.into(), self.memory.text(&text.name)));
         labels.sort();
@@ -228,9 +236,9 @@ impl<'r> Pass<'r> {
                 unit: self.memory.text(&unit),
                 kind,
                 temporality: temporality(kind),
-                resource: Arc::clone(&self.target.resource),
+                resource: Arc::clone(&target.resource),
                 scope: Arc::clone(&self.scope),
-                attributes: attributes(labels, &identifying),
+                attributes: attributes(labels, identifying),
             });
             Is::Sample { series: self.memory.series_id(identity) }
         } else {
@@ -290,9 +298,9 @@ impl<'r> Pass<'r> {
         };
         let after = &after[line::blank(after, 0)..];
         match after {
-            [] => Ok((time.filter(|_| self.target.honor_timestamps), None)),
+            [] => Ok((time.filter(|_| self.whose.target.honor_timestamps), None)),
             [b'#', exemplar @ ..] if self.is_openmetrics => {
-                Ok((time.filter(|_| self.target.honor_timestamps), Some(exemplar)))
+                Ok((time.filter(|_| self.whose.target.honor_timestamps), Some(exemplar)))
             }
             _ => Err(format!("unexpected {:?} behind the value", shown(after))),
         }

@@ -16,7 +16,7 @@ const DEPTH_MAX: usize = 16;
 /// Texts and pairs longer than this are not remembered, only decoded.
 const REMEMBERED_BYTES_MAX: usize = 256;
 /// Texts remembered before all are forgotten.
-const TEXTS_MAX: usize = 65_536;
+const TEXTS_MAX: usize = 16_384;
 
 /// Why something is not taken: the body is broken, or only this piece is refused.
 #[derive(Clone, Copy, Debug)]

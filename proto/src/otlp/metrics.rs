@@ -19,13 +19,24 @@ pub struct MetricsReader {
     layouts: Layouts,
     counts: Vec<u64>,
     scratch: Vec<u8>,
+    /// Number points of the last request: the next one is likely to have as many.
+    numbers_last: usize,
 }
+
+/// Bytes that a number point takes at least on the wire (tag, length, time, value).
+const NUMBER_BYTES_MIN: usize = 20;
 
 impl MetricsReader {
     /// A reader that knows no series yet.
     #[must_use]
     pub fn new(limits: ReaderLimits) -> Self {
-        Self { memory: SeriesMemory::new(limits), layouts: Layouts::default(), counts: Vec::new(), scratch: Vec::new() }
+        Self {
+            memory: SeriesMemory::new(limits),
+            layouts: Layouts::default(),
+            counts: Vec::new(),
+            scratch: Vec::new(),
+            numbers_last: 0,
+        }
     }
 
     /// Appends the points of `body` to `into` and says which were refused.
@@ -40,6 +51,8 @@ impl MetricsReader {
         let mark = MetricMark::of(into);
         self.memory.begin(&into.series);
         self.layouts.begin();
+        reserve(into, self.numbers_last.min(body.len() / NUMBER_BYTES_MIN));
+        let numbers_before = into.numbers.series.len();
         let mut walk = Walk {
             memory: &mut self.memory,
             layouts: &mut self.layouts,
@@ -49,13 +62,26 @@ impl MetricsReader {
             refused: Refused::default(),
         };
         match walk.request(body) {
-            Ok(()) => Ok(walk.refused),
+            Ok(()) => {
+                let refused = walk.refused;
+                self.numbers_last = into.numbers.series.len() - numbers_before;
+                Ok(refused)
+            }
             Err(error) => {
                 mark.restore(into);
                 Err(broken(body, error))
             }
         }
     }
+}
+
+/// Makes room for `numbers` more number points, each likely a series of its own.
+fn reserve(into: &mut MetricBatch, numbers: usize) {
+    into.series.reserve(numbers);
+    into.numbers.series.reserve(numbers);
+    into.numbers.start_ns.reserve(numbers);
+    into.numbers.time_ns.reserve(numbers);
+    into.numbers.value.reserve(numbers);
 }
 
 /// One request being read.

@@ -23,8 +23,9 @@ use crate::read::Reason;
 const VALUES_PER_KEY_MAX: u32 = 2_048;
 /// Longer texts and attributes are decoded each time.
 const REMEMBERED_BYTES_MAX: usize = 256;
-/// Bytes remembered over all tables before all is forgotten; far below what one body may add on top.
-const BYTES_MAX: usize = 64 << 20;
+/// Bytes remembered over all tables before all is forgotten. Decoded they take about three times as much, and an
+/// agent has 60 MB in all; a hundred thousand attributes fit.
+const BYTES_MAX: usize = 8 << 20;
 
 /// Something decoded, and its index in the batch that request `epoch` fills.
 struct Stamped<T> {
