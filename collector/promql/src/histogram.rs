@@ -1,5 +1,6 @@
 //! Native histograms with float counts, as PromQL computes with them.
-//! Source: Prometheus model/histogram/float_histogram.go.
+//! Source: Prometheus model/histogram/float_histogram.go. The arithmetic is ours: every operation first brings both
+//! sides to one layout (`sparse`), so that adding, subtracting, summing exactly and finding resets share that step.
 
 /// Schema number of histograms with custom (explicit) bounds.
 pub const SCHEMA_CUSTOM: i32 = -53;
@@ -54,3 +55,32 @@ pub struct FloatHistogram {
     /// What is known about a reset.
     pub reset_hint: ResetHint,
 }
+
+mod arithmetic;
+mod buckets;
+mod resets;
+mod sparse;
+mod sums;
+mod text;
+mod trim;
+
+pub(crate) use arithmetic::Combined;
+pub use buckets::Bucket;
+pub(crate) use buckets::spans_of;
+pub(crate) use sums::{HistogramSum, kahan};
+pub(crate) use trim::Keep;
+
+/// Exponential and custom buckets cannot be combined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IncompatibleSchemas;
+
+impl FloatHistogram {
+    /// Whether its bounds are given one by one.
+    #[must_use]
+    pub fn uses_custom_buckets(&self) -> bool {
+        self.schema == SCHEMA_CUSTOM
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,13 +4,14 @@
 //! stands and reports it there, in Prometheus' words. Braces have their own rules (label matching), as has what is
 //! in brackets (a lone colon parts range and step).
 
-pub mod number;
+mod number;
 mod quoted;
 
 use crate::ast::{Aggregation, Op};
 use crate::position::Span;
 
-pub(crate) use number::{parse_duration_ms, parse_number};
+pub use number::parse_duration_ms;
+pub(crate) use number::parse_number;
 pub(crate) use quoted::unquote;
 
 /// Words with a meaning of their own; all of them are also good metric and label names.

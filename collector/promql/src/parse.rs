@@ -238,8 +238,8 @@ impl<'a> Parser<'a> {
 
     fn binary_modifiers(&mut self) -> Parsed<(Matching, bool)> {
         let return_bool = self.accept_keyword(Keyword::Bool).is_some();
-        let mut matching = Matching::default();
-        matching.on = *self.peek() == Kind::Keyword(Keyword::On);
+        let on = *self.peek() == Kind::Keyword(Keyword::On);
+        let mut matching = Matching { on, ..Matching::default() };
         // `on` and `ignoring` are also names: only with a parenthesis behind them are they modifiers, and the
         // grammar of Prometheus always takes them for modifiers here.
         if matching.on || *self.peek() == Kind::Keyword(Keyword::Ignoring) {

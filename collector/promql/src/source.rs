@@ -198,7 +198,7 @@ impl Budget {
 
     /// Gives reserved bytes back.
     pub fn release(&self, bytes: u64) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        give_back(&self.bytes, bytes);
     }
 
     /// Counts samples that are now held in memory. The engine calls it, for the batches it takes and for the points
@@ -223,7 +223,7 @@ impl Budget {
 
     /// Samples that are no longer held.
     pub fn drop_samples(&self, samples: u64) {
-        self.samples.fetch_sub(samples, Ordering::Relaxed);
+        give_back(&self.samples, samples);
     }
 
     /// Counts samples that were read, for the statistics of the query.
@@ -281,4 +281,11 @@ impl Budget {
     pub fn bytes_peak(&self) -> u64 {
         self.bytes_peak.load(Ordering::Relaxed)
     }
+}
+
+/// Subtracts, not below zero: what is given back twice must not wrap into a limit.
+fn give_back(counter: &AtomicU64, amount: u64) {
+    let subtract = |held: u64| Some(held.saturating_sub(amount));
+    // With a value for every input the update cannot fail.
+    _ = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, subtract);
 }

@@ -6,7 +6,7 @@ use crate::lex::{Keyword, Kind};
 use crate::position::Span;
 
 /// Seconds beyond which Go's nanoseconds would overflow.
-const SECONDS_MAX: f64 = 9_223_372_036.854_775_8;
+const SECONDS_MAX: f64 = 9_223_372_036.854_775;
 
 impl Parser<'_> {
     /// A range or a step: greater than zero.

@@ -1,0 +1,151 @@
+//! Aggregations. Those that combine (`sum`, `avg`, `count`, …) fold series into groups one by one and, over a selector
+//! or a function of a range, do so while the series are read, on every thread for itself. Those that need all values of
+//! a step at once (`topk`, `quantile`, `count_values`, `limitk`) are evaluated on finished rows.
+
+mod accumulate;
+mod choose;
+mod values;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::groups::{Groups, Key};
+use super::rollup::Rollup;
+use super::{Context, Grid, Row, evaluate, instant, scan};
+use crate::ast::Aggregation;
+use crate::error::QueryError;
+use crate::labels::METRIC_NAME;
+use crate::plan::{Aggregate, Extent, Node, RangeInput};
+use crate::source::{MatchOp, Matcher, Selection};
+use accumulate::Accumulator;
+
+/// How groups are told apart.
+fn key(aggregate: &Aggregate) -> Key {
+    if aggregate.without { Key::Without(aggregate.grouping.clone()) } else { Key::By(aggregate.grouping.clone()) }
+}
+
+/// Evaluates an aggregation.
+pub(crate) fn aggregate(context: &Context<'_>, aggregate: &Aggregate, grid: &Grid) -> Result<Vec<Row>, QueryError> {
+    let parameter = match &aggregate.parameter {
+        Some((node, _)) if aggregate.op != Aggregation::CountValues => Some(evaluate(context, node, grid)?.scalar()?),
+        _ => None,
+    };
+    match aggregate.op {
+        Aggregation::Topk | Aggregation::Bottomk | Aggregation::Limitk | Aggregation::LimitRatio => {
+            let rows = evaluate(context, &aggregate.expr, grid)?.rows()?;
+            return choose::choose(context, aggregate, &parameter.unwrap_or_default(), rows, grid);
+        }
+        Aggregation::Quantile => {
+            let rows = evaluate(context, &aggregate.expr, grid)?.rows()?;
+            return values::quantiles(context, aggregate, &parameter.unwrap_or_default(), rows, grid);
+        }
+        Aggregation::CountValues => {
+            let rows = evaluate(context, &aggregate.expr, grid)?.rows()?;
+            return values::count_values(context, aggregate, rows, grid);
+        }
+        _ => {}
+    }
+    if context.optimise
+        && let Some(rows) = fused(context, aggregate, grid)?
+    {
+        return Ok(rows);
+    }
+    let rows = evaluate(context, &aggregate.expr, grid)?.rows()?;
+    let mut groups = Groups::new(key(aggregate));
+    let of_row: Vec<u32> = rows.iter().map(|row| groups.group(&row.labels)).collect();
+    let mut into = Accumulator::new(aggregate.op, groups.len(), grid.steps);
+    for (row, group) in rows.iter().zip(of_row) {
+        into.add(group as usize, row.labels.name(), row.drop_name, &row.column);
+    }
+    context.release_rows(rows.len(), grid.steps);
+    into.finish(context, aggregate, &groups)
+}
+
+/// The aggregation while its input is being read; none when the input is of another shape.
+fn fused(context: &Context<'_>, aggregate: &Aggregate, grid: &Grid) -> Result<Option<Vec<Row>>, QueryError> {
+    match &*aggregate.expr {
+        Node::Select(select) if select.extent == Extent::Plain => {
+            let selection = instant::open_instant(context, select, grid)?;
+            let column =
+                |found: &scan::Found<'_>| instant::column(context, select, grid, found, instant::Taking::Value);
+            fold(context, aggregate, grid, selection, (false, &column)).map(Some)
+        }
+        Node::RangeCall(call) => {
+            let RangeInput::Select(select) = &call.input else { return Ok(None) };
+            let rollup = Rollup::new(context, call, grid)?;
+            let drop_name = !rollup.keeps_name();
+            // Two metrics that only their names tell apart must be refused, not added up.
+            let one_name = select.matchers.iter().any(is_name);
+            if call.function.name == "absent_over_time" || !(context.delayed_name_removal || !drop_name || one_name) {
+                return Ok(None);
+            }
+            let selection = rollup.open(select)?;
+            let column = |found: &scan::Found<'_>| rollup.found_column(found);
+            fold(context, aggregate, grid, selection, (drop_name, &column)).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn is_name(matcher: &Matcher) -> bool {
+    &*matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal
+}
+
+type MakeColumn<'a> = (bool, &'a (dyn Fn(&scan::Found<'_>) -> super::Column + Sync));
+
+fn fold(
+    context: &Context<'_>,
+    aggregate: &Aggregate,
+    grid: &Grid,
+    selection: Selection,
+    (drop_name, column): MakeColumn<'_>,
+) -> Result<Vec<Row>, QueryError> {
+    let table = Arc::clone(&selection.series);
+    let mut key = key(aggregate);
+    if drop_name
+        && !context.delayed_name_removal
+        && let Key::By(names) = &mut key
+    {
+        names.retain(|name| &**name != METRIC_NAME);
+    }
+    let mut groups = Groups::new(key);
+    let of_series: Vec<u32> = table.labels.iter().map(|labels| groups.group(labels)).collect();
+    let bytes = Accumulator::bytes(groups.len(), grid.steps);
+    context.budget.reserve(bytes * rayon::current_num_threads() as u64)?;
+    context.budget.hold_samples((groups.len() * grid.steps) as u64)?;
+    let delayed_drop = drop_name && context.delayed_name_removal;
+    // Accumulators are big: those that one piece of work is done with are taken up by the next.
+    let spare: Mutex<Vec<Accumulator>> = Mutex::new(Vec::new());
+    let fresh = || {
+        let taken = spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Some(taken.unwrap_or_else(|| Accumulator::new(aggregate.op, groups.len(), grid.steps)))
+    };
+    let add = |into: &mut Option<Accumulator>, found: &scan::Found<'_>| {
+        let column = column(found);
+        if let (Some(into), false) = (into.as_mut(), column.present.is_empty()) {
+            let group = of_series[found.id as usize] as usize;
+            into.add(group, found.labels.name(), delayed_drop, &column);
+        }
+        Ok(())
+    };
+    let join = |a: Option<Accumulator>, b: Option<Accumulator>| match (a, b) {
+        (Some(mut a), Some(b)) => {
+            a.join(b);
+            Some(a)
+        }
+        (a, b) => a.or(b),
+    };
+    let lazily = || None;
+    let add_lazily = |into: &mut Option<Accumulator>, found: &scan::Found<'_>| {
+        if into.is_none() {
+            *into = fresh();
+        }
+        add(into, found)
+    };
+    let folded = scan::fold(context, selection, lazily, add_lazily, join);
+    context.budget.release(bytes * rayon::current_num_threads() as u64);
+    context.budget.drop_samples((groups.len() * grid.steps) as u64);
+    match folded? {
+        Some(accumulator) => accumulator.finish(context, aggregate, &groups),
+        None => Ok(Vec::new()),
+    }
+}

@@ -1,0 +1,212 @@
+//! Reads the series of a selector on all threads and hands each, whole, to what wants it.
+//!
+//! Batches come from the source one by one; each is cut into pieces of some thousand samples, and pieces are taken by
+//! whichever thread is free. Results are put back into the order of series.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use rayon::iter::{IntoParallelIterator, ParallelBridge, ParallelIterator};
+
+use super::Context;
+use crate::error::QueryError;
+use crate::histogram::FloatHistogram;
+use crate::labels::Labels;
+use crate::plan::Select;
+use crate::source::{Budget, SelectHints, SelectRequest, Selection, SeriesBatch, SourceError};
+
+/// The bits of the NaN that marks the end of a series.
+pub(crate) const STALE_NAN: u64 = 0x7ff0_0000_0000_0002;
+
+#[inline]
+pub(crate) fn is_stale(value: f64) -> bool {
+    value.to_bits() == STALE_NAN
+}
+
+/// Samples in a piece: enough that handing it out costs nothing beside its evaluation.
+const PIECE_SAMPLES: u32 = 16_384;
+
+/// Below this many series a query is not worth a second thread.
+const SERIES_SEQUENTIAL: usize = 8;
+
+/// One series as it was read.
+pub(crate) struct Found<'a> {
+    pub(crate) id: u32,
+    pub(crate) labels: &'a Labels,
+    pub(crate) times: &'a [i64],
+    /// Floats; 0 where a row is a histogram.
+    pub(crate) values: &'a [f64],
+    pub(crate) starts: Option<&'a [i64]>,
+    /// By row: 0 for a float, else one more than the index of its histogram.
+    pub(crate) histogram_rows: Option<&'a [u32]>,
+    pub(crate) histograms: &'a [Arc<FloatHistogram>],
+}
+
+impl Found<'_> {
+    /// The histogram of a row.
+    #[inline]
+    pub(crate) fn histogram(&self, row: usize) -> Option<&Arc<FloatHistogram>> {
+        match self.histogram_rows?[row] {
+            0 => None,
+            index => self.histograms.get(index as usize - 1),
+        }
+    }
+}
+
+/// The milliseconds that a selection covers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cover {
+    pub(crate) from_ms: i64,
+    pub(crate) to_ms: i64,
+}
+
+/// Opens the series of a selector.
+pub(crate) fn open(
+    context: &Context<'_>,
+    select: &Select,
+    cover: Cover,
+    function: &'static str,
+    step_ms: i64,
+) -> Result<Selection, QueryError> {
+    let request = SelectRequest {
+        matchers: select.matchers.clone(),
+        start_ms: cover.from_ms,
+        end_ms: cover.to_ms,
+        hints: SelectHints {
+            function,
+            step_ms,
+            range_ms: select.range_ms,
+            labels_needed: None,
+            histogram_stats_only: select.stats_only,
+        },
+    };
+    let selection = context.source.select(&request, &context.budget)?;
+    context.budget.admit_series(selection.series.labels.len() as u64)?;
+    if !selection.warnings.is_empty() {
+        let warnings = selection.warnings.clone();
+        context.note(|notes| warnings.into_iter().for_each(|warning| notes.add_storage_warning(warning)));
+    }
+    Ok(selection)
+}
+
+/// Some series of a batch.
+type Piece = (Arc<Held>, Range<usize>);
+
+/// A batch that counts as held for as long as any thread works on it.
+struct Held {
+    batch: SeriesBatch,
+    budget: Arc<Budget>,
+}
+
+impl Held {
+    fn new(batch: SeriesBatch, budget: &Arc<Budget>) -> Result<Self, QueryError> {
+        let samples = batch.t_ms.len() as u64;
+        budget.hold_samples(samples)?;
+        budget.count_read(samples);
+        Ok(Self { batch, budget: Arc::clone(budget) })
+    }
+
+    /// Ranges of series of about [`PIECE_SAMPLES`] each.
+    fn pieces(&self) -> Vec<Range<usize>> {
+        let (series, offsets) = (self.batch.ids.len(), &self.batch.offsets);
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        for to in 1..=series {
+            if to == series || offsets[to] - offsets[from] >= PIECE_SAMPLES {
+                pieces.push(from..to);
+                from = to;
+            }
+        }
+        pieces
+    }
+
+    fn found<'a>(&'a self, at: usize, labels: &'a [Labels]) -> Option<Found<'a>> {
+        let batch = &self.batch;
+        let rows = batch.offsets[at] as usize..batch.offsets[at + 1] as usize;
+        let id = batch.ids[at];
+        Some(Found {
+            id,
+            labels: labels.get(id as usize)?,
+            times: &batch.t_ms[rows.clone()],
+            values: &batch.value[rows.clone()],
+            starts: batch.start_ms.as_ref().map(|starts| &starts[rows.clone()]),
+            histogram_rows: batch.histograms.as_ref().map(|histograms| &histograms.row[rows]),
+            histograms: batch.histograms.as_ref().map_or(&[], |histograms| &histograms.values),
+        })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.drop_samples(self.batch.t_ms.len() as u64);
+    }
+}
+
+/// Folds every series into an accumulator; each thread has its own, and they are joined at the end.
+pub(crate) fn fold<A: Send>(
+    context: &Context<'_>,
+    selection: Selection,
+    fresh: impl Fn() -> A + Sync + Send,
+    add: impl Fn(&mut A, &Found<'_>) -> Result<(), QueryError> + Sync + Send,
+    join: impl Fn(A, A) -> A + Sync + Send,
+) -> Result<A, QueryError> {
+    let series = Arc::clone(&selection.series);
+    let labels = series.labels.as_slice();
+    let budget = &context.budget;
+    let work = |mut into: A, held: &Held, piece: Range<usize>| -> Result<A, QueryError> {
+        budget.check()?;
+        for found in piece.filter_map(|at| held.found(at, labels)) {
+            add(&mut into, &found)?;
+        }
+        Ok(into)
+    };
+    if labels.len() <= SERIES_SEQUENTIAL || rayon::current_num_threads() == 1 {
+        let mut into = fresh();
+        for batch in selection.batches {
+            let held = Held::new(batch?, budget)?;
+            for piece in held.pieces() {
+                into = work(into, &held, piece)?;
+            }
+        }
+        return Ok(into);
+    }
+    let cut = |batch: Result<SeriesBatch, SourceError>| -> Vec<Result<Piece, QueryError>> {
+        match batch.map_err(QueryError::from).and_then(|batch| Held::new(batch, budget)) {
+            Ok(held) => {
+                let held = Arc::new(held);
+                held.pieces().into_iter().map(|piece| Ok((Arc::clone(&held), piece))).collect()
+            }
+            Err(error) => vec![Err(error)],
+        }
+    };
+    selection
+        .batches
+        .par_bridge()
+        .flat_map(|batch| cut(batch).into_par_iter())
+        .try_fold(&fresh, |into, piece| {
+            let (held, piece) = piece?;
+            work(into, &held, piece)
+        })
+        .try_reduce(&fresh, |a, b| Ok(join(a, b)))
+}
+
+/// Makes something of every series, in the order of series.
+pub(crate) fn collect<R: Send>(
+    context: &Context<'_>,
+    selection: Selection,
+    make: impl Fn(&Found<'_>) -> Result<Option<R>, QueryError> + Sync + Send,
+) -> Result<Vec<(u32, R)>, QueryError> {
+    let add = |into: &mut Vec<(u32, R)>, found: &Found<'_>| {
+        if let Some(made) = make(found)? {
+            into.push((found.id, made));
+        }
+        Ok(())
+    };
+    let join = |mut a: Vec<(u32, R)>, mut b: Vec<(u32, R)>| {
+        a.append(&mut b);
+        a
+    };
+    let mut all = fold(context, selection, Vec::new, add, join)?;
+    all.sort_by_key(|(id, _)| *id);
+    Ok(all)
+}

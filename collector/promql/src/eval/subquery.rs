@@ -1,0 +1,84 @@
+//! Subqueries: an expression evaluated at times of its own, whose values then are the samples of a range.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
+
+use super::column::Column;
+use super::rollup::{RangeSeries, Rollup};
+use super::{Context, Grid, Row, evaluate};
+use crate::error::QueryError;
+use crate::histogram::{FloatHistogram, ResetHint};
+use crate::plan::Subquery;
+
+/// The times of a subquery: multiples of its step after the beginning of the first window, up to the last window's
+/// end. `ends` are the ends of the first and the last window.
+pub(crate) fn times(query: &Subquery, ends: (i64, i64)) -> Option<Grid> {
+    let after = ends.0.saturating_sub(query.range_ms);
+    let step = query.step_ms.max(1);
+    // Cut toward zero, as Prometheus cuts, then up to the first time that is inside.
+    let mut start = step * (after / step);
+    if start <= after {
+        start += step;
+    }
+    let steps = if start > ends.1 { 0 } else { (ends.1 - start) / step + 1 };
+    (steps > 0).then_some(Grid { start_ms: start, step_ms: step, steps: steps as usize })
+}
+
+/// Evaluates the inner expression of a subquery.
+pub(crate) fn inner(context: &Context<'_>, query: &Subquery, grid: &Grid) -> Result<Vec<Row>, QueryError> {
+    context.budget.hold_samples(grid.steps as u64)?;
+    context.budget.drop_samples(grid.steps as u64);
+    evaluate(context, &query.expr, grid)?.rows()
+}
+
+/// The samples of a row of a subquery.
+pub(crate) fn samples<'a>(column: &Column, grid: &Grid) -> RangeSeries<'a> {
+    let mut series = RangeSeries::default();
+    let (mut times, mut values) = (Vec::new(), Vec::new());
+    for step in column.present.iter() {
+        let t = grid.time(step);
+        if let Some(histogram) = column.histogram(step) {
+            series.histogram_times.push(t);
+            series.histograms.push(without_reset_hint(histogram));
+        } else {
+            times.push(t);
+            values.push(column.values[step]);
+        }
+    }
+    series.times = Cow::Owned(times);
+    series.values = Cow::Owned(values);
+    series
+}
+
+/// What a hint says of neighbours in storage is not true of neighbours at other distances.
+fn without_reset_hint(histogram: &Arc<FloatHistogram>) -> Arc<FloatHistogram> {
+    if matches!(histogram.reset_hint, ResetHint::Unknown | ResetHint::Gauge) {
+        return Arc::clone(histogram);
+    }
+    Arc::new(FloatHistogram { reset_hint: ResetHint::Unknown, ..FloatHistogram::clone(histogram) })
+}
+
+/// The rows of a function over a subquery.
+pub(crate) fn rows(rollup: &Rollup<'_>, query: &Subquery) -> Result<Vec<Row>, QueryError> {
+    let cover = rollup.cover();
+    let ends = (cover.from_ms - 1 + query.range_ms, cover.to_ms);
+    let Some(grid) = times(query, ends) else { return Ok(Vec::new()) };
+    let context = rollup.context;
+    let rows = inner(context, query, &grid)?;
+    context.release_rows(rows.len(), grid.steps);
+    let keeps_name = rollup.keeps_name();
+    let made: Vec<Option<Row>> = rows
+        .into_par_iter()
+        .map(|row| {
+            context.budget.check()?;
+            let column = rollup.column(&samples(&row.column, &grid), row.labels.name());
+            let drop_name = row.drop_name || !keeps_name;
+            Ok((!column.present.is_empty()).then_some(Row { labels: row.labels, drop_name, column }))
+        })
+        .collect::<Result<_, QueryError>>()?;
+    let made: Vec<Row> = made.into_iter().flatten().collect();
+    context.charge_rows(made.len(), made.first().map_or(0, |row| row.column.steps()))?;
+    Ok(made)
+}

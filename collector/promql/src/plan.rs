@@ -1,0 +1,132 @@
+//! The planner: a syntax tree and the times of a query in, a plan out, in which nothing is left to look up.
+//!
+//! Durations that are arithmetic become milliseconds, `start()`, `end()`, `step()` and `range()` become numbers,
+//! constants are folded, parts that are the same at every step are marked ([`Node::Invariant`]) and evaluated once,
+//! and selectors under which only count and sum of histograms are looked at say so.
+
+mod build;
+mod durations;
+mod stats;
+
+use std::sync::Arc;
+
+use crate::ast::{Aggregation, Matching, Op};
+use crate::functions::Function;
+use crate::position::Span;
+use crate::source::Matcher;
+
+pub(crate) use build::build;
+
+/// The times of a query, as far as an expression can speak of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct QueryTimes {
+    pub(crate) start_ms: i64,
+    pub(crate) end_ms: i64,
+    pub(crate) step_ms: i64,
+    pub(crate) no_step_subquery_interval_ms: i64,
+    pub(crate) optimise: bool,
+}
+
+/// How a selector fills the gaps between samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Extent {
+    Plain,
+    Anchored,
+    Smoothed,
+}
+
+/// A selector, instant or range.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Select {
+    pub(crate) matchers: Vec<Matcher>,
+    /// Width of the range; 0 for an instant selector.
+    pub(crate) range_ms: i64,
+    pub(crate) offset_ms: i64,
+    pub(crate) at_ms: Option<i64>,
+    pub(crate) extent: Extent,
+    pub(crate) stats_only: bool,
+    pub(crate) span: Span,
+}
+
+impl Select {
+    /// The time that the selector looks at when the step is at `t_ms`.
+    pub(crate) fn end(&self, t_ms: i64) -> i64 {
+        self.at_ms.unwrap_or(t_ms).saturating_sub(self.offset_ms)
+    }
+}
+
+/// A subquery.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Subquery {
+    pub(crate) expr: Node,
+    pub(crate) range_ms: i64,
+    pub(crate) step_ms: i64,
+    pub(crate) offset_ms: i64,
+    pub(crate) at_ms: Option<i64>,
+}
+
+/// Where a range function gets its samples.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum RangeInput {
+    Select(Arc<Select>),
+    Subquery(Box<Subquery>),
+}
+
+/// A call of a function over a range.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct RangeCall {
+    pub(crate) function: &'static Function,
+    pub(crate) input: RangeInput,
+    /// Where the range stands.
+    pub(crate) span: Span,
+    /// The other arguments, with their places.
+    pub(crate) args: Vec<(Node, Span)>,
+}
+
+/// A call of any other function.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Call {
+    pub(crate) function: &'static Function,
+    pub(crate) args: Vec<Node>,
+    pub(crate) arg_spans: Vec<Span>,
+    pub(crate) span: Span,
+}
+
+/// An aggregation.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Aggregate {
+    pub(crate) op: Aggregation,
+    pub(crate) expr: Box<Node>,
+    pub(crate) expr_span: Span,
+    pub(crate) parameter: Option<(Box<Node>, Span)>,
+    pub(crate) grouping: Vec<Arc<str>>,
+    pub(crate) without: bool,
+}
+
+/// A binary operation.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Binary {
+    pub(crate) op: Op,
+    pub(crate) left: Box<Node>,
+    pub(crate) right: Box<Node>,
+    pub(crate) return_bool: bool,
+    pub(crate) matching: Option<Matching>,
+    pub(crate) span: Span,
+}
+
+/// A part of a plan.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Node {
+    Number(f64),
+    Text(Arc<str>),
+    Select(Arc<Select>),
+    /// A range that is the whole query.
+    Range(RangeInput),
+    RangeCall(RangeCall),
+    Call(Call),
+    Aggregate(Aggregate),
+    Binary(Binary),
+    Negate(Box<Node>),
+    /// The same at every step.
+    Invariant(Box<Node>),
+}
