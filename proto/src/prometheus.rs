@@ -12,11 +12,13 @@
 //! where it differs.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::attribute::{Attributes, Value};
+use foldhash::fast::RandomState;
+
+use crate::attribute::{Attributes, KeyValue, Value};
 use crate::exposition::SCOPE_SCRAPE;
 use crate::identity::{MetricKind, Resource, SeriesIdentity};
 use crate::semconv;
@@ -63,25 +65,10 @@ impl Promotion {
     }
 }
 
-/// The name and labels of `series` in PromQL.
+/// The name and labels of `series` in PromQL. For many series, keep a [`Translator`].
 #[must_use]
 pub fn translate(series: &SeriesIdentity, promotion: &Promotion) -> Translated {
-    if series.scope.name.as_ref() == SCOPE_SCRAPE {
-        return as_scraped(series);
-    }
-    let mut labels = BTreeMap::new();
-    for pair in &series.attributes {
-        join(&mut labels, label_name(&pair.key), &pair.value);
-    }
-    let mut promoted = BTreeMap::new();
-    for pair in series.resource.attributes.iter().filter(|pair| promotion.promotes(&pair.key)) {
-        join(&mut promoted, label_name(&pair.key), &pair.value);
-    }
-    for (name, value) in promoted {
-        labels.entry(name).or_insert(value);
-    }
-    identify(&series.resource, &mut labels);
-    Translated { name: metric_name(&series.name, &series.unit, series.kind).into(), labels: finish(labels) }
+    Translator::new(promotion.clone()).translate(series)
 }
 
 /// The `target_info` series of a resource: its attributes that do not identify it. `None` when it has neither job
@@ -89,16 +76,14 @@ pub fn translate(series: &SeriesIdentity, promotion: &Promotion) -> Translated {
 #[must_use]
 pub fn target_info(resource: &Resource) -> Option<Translated> {
     const IDENTIFYING: [&str; 3] = [semconv::SERVICE_NAME, semconv::SERVICE_NAMESPACE, semconv::SERVICE_INSTANCE_ID];
-    let mut labels = BTreeMap::new();
-    for pair in resource.attributes.iter().filter(|pair| !IDENTIFYING.contains(&pair.key.as_ref())) {
-        join(&mut labels, label_name(&pair.key), &pair.value);
-    }
-    let tells = labels.len();
-    identify(resource, &mut labels);
-    if tells == 0 || !(labels.contains_key("job") || labels.contains_key("instance")) {
+    let told = resource.attributes.iter().filter(|pair| !IDENTIFYING.contains(&pair.key.as_ref()));
+    let mut names = Names::default();
+    let told = names.labels(told);
+    let identifying = names.identifying(resource);
+    if told.is_empty() || identifying.is_empty() {
         return None;
     }
-    Some(Translated { name: TARGET_INFO.into(), labels: finish(labels) })
+    Some(Translated { name: TARGET_INFO.into(), labels: first_of_each(identifying.into_iter().chain(told).collect()) })
 }
 
 /// The value of `job` for a resource: `namespace/name`, or just the name of the service.
@@ -111,44 +96,131 @@ pub fn job(resource: &Attributes) -> Option<Arc<str>> {
     }
 }
 
-fn as_scraped(series: &SeriesIdentity) -> Translated {
-    let mut labels: BTreeMap<Arc<str>, Arc<str>> =
-        series.attributes.iter().map(|pair| (Arc::clone(&pair.key), label_value(&pair.value))).collect();
-    let instance = series.resource.attributes.find(semconv::SERVICE_INSTANCE_ID).map(label_value);
-    for (name, value) in [("job", job(&series.resource.attributes)), ("instance", instance)] {
-        if let Some(value) = value {
-            labels.entry(name.into()).or_insert(value);
+/// Translates series and shares the names, values and resource labels that they have in common: a million series
+/// have a few hundred label names.
+#[derive(Debug, Default)]
+pub struct Translator {
+    promotion: Promotion,
+    names: Names,
+    metrics: HashMap<MetricKey, Arc<str>, RandomState>,
+    /// The last resource: series of one sender come together.
+    last: Option<ResourceLabels>,
+}
+
+/// Name, unit and kind as sent: what the PromQL name depends on.
+type MetricKey = (Arc<str>, Arc<str>, MetricKind);
+
+/// A label's name and value.
+type Label = (Arc<str>, Arc<str>);
+
+/// What every series of a resource has.
+#[derive(Debug)]
+struct ResourceLabels {
+    resource: Arc<Resource>,
+    identifying: Vec<Label>,
+    promoted: Vec<Label>,
+}
+
+/// Label names by attribute key, and texts of values that are no text.
+#[derive(Debug, Default)]
+struct Names {
+    labels: HashMap<Arc<str>, Arc<str>, RandomState>,
+    numbers: HashMap<i64, Arc<str>, RandomState>,
+}
+
+/// Names, numbers or metrics that a translator remembers before it forgets them all.
+const REMEMBERED_MAX: usize = 65_536;
+
+impl Translator {
+    /// A translator that promotes these resource attributes.
+    #[must_use]
+    pub fn new(promotion: Promotion) -> Self {
+        Self { promotion, ..Self::default() }
+    }
+
+    /// The name and labels of `series` in PromQL.
+    pub fn translate(&mut self, series: &SeriesIdentity) -> Translated {
+        if !self.last.as_ref().is_some_and(|last| Arc::ptr_eq(&last.resource, &series.resource)) {
+            self.last = None;
         }
-    }
-    Translated { name: Arc::clone(&series.name), labels: finish(labels) }
-}
-
-/// Sets `job` and `instance`, over labels of these names.
-fn identify(resource: &Resource, labels: &mut BTreeMap<Arc<str>, Arc<str>>) {
-    if let Some(job) = job(&resource.attributes) {
-        labels.insert("job".into(), job);
-    }
-    if let Some(instance) = resource.attributes.find(semconv::SERVICE_INSTANCE_ID) {
-        labels.insert("instance".into(), label_value(instance));
-    }
-}
-
-/// Adds a label; attributes whose names collide are joined by `;` in the order of their keys.
-fn join(labels: &mut BTreeMap<Arc<str>, Arc<str>>, name: Cow<'_, str>, value: &Value) {
-    let value = label_value(value);
-    if name.is_empty() || value.is_empty() {
-        return;
-    }
-    match labels.get_mut(name.as_ref()) {
-        Some(known) => *known = format!("{known};{value}").into(),
-        None => {
-            labels.insert(name.into(), value);
+        let Self { promotion, names, metrics, last } = self;
+        let of_resource = last.get_or_insert_with(|| ResourceLabels {
+            resource: Arc::clone(&series.resource),
+            identifying: names.identifying(&series.resource),
+            promoted: names.labels(series.resource.attributes.iter().filter(|pair| promotion.promotes(&pair.key))),
+        });
+        let identifying = of_resource.identifying.iter().cloned();
+        if series.scope.name.as_ref() == SCOPE_SCRAPE {
+            let own = series.attributes.iter().map(|pair| (Arc::clone(&pair.key), names.value(&pair.value)));
+            let labels = first_of_each(own.chain(identifying).collect());
+            return Translated { name: Arc::clone(&series.name), labels };
         }
+        let own = names.labels(series.attributes.iter());
+        let labels = first_of_each(identifying.chain(own).chain(of_resource.promoted.iter().cloned()).collect());
+        if metrics.len() >= REMEMBERED_MAX {
+            metrics.clear();
+        }
+        let key = (Arc::clone(&series.name), Arc::clone(&series.unit), series.kind);
+        let name = metrics.entry(key).or_insert_with(|| metric_name(&series.name, &series.unit, series.kind).into());
+        Translated { name: Arc::clone(name), labels }
     }
 }
 
-fn finish(labels: BTreeMap<Arc<str>, Arc<str>>) -> Vec<(Arc<str>, Arc<str>)> {
-    labels.into_iter().filter(|label| !label.1.is_empty()).collect()
+impl Names {
+    /// `job` and `instance` of a resource, as far as it has them.
+    fn identifying(&mut self, resource: &Resource) -> Vec<Label> {
+        let instance = resource.attributes.find(semconv::SERVICE_INSTANCE_ID).map(label_value);
+        let both = [("instance", instance), ("job", job(&resource.attributes))];
+        let present = both.into_iter().filter_map(|(name, value)| Some((name, value.filter(|text| !text.is_empty())?)));
+        present.map(|(name, value)| (self.label(&Arc::from(name)), value)).collect()
+    }
+
+    /// Attributes as labels sorted by name. Attributes whose names collide are joined by `;` in the order of their
+    /// keys; empty ones are left out.
+    fn labels<'a>(&mut self, pairs: impl Iterator<Item = &'a KeyValue>) -> Vec<Label> {
+        let named = pairs.map(|pair| (self.label(&pair.key), self.value(&pair.value)));
+        let mut labels: Vec<Label> = named.filter(|label| !label.0.is_empty() && !label.1.is_empty()).collect();
+        labels.sort_by(|a, b| a.0.cmp(&b.0));
+        labels.dedup_by(|later, first| {
+            let collide = later.0 == first.0;
+            if collide {
+                first.1 = format!("{};{}", first.1, later.1).into();
+            }
+            collide
+        });
+        labels
+    }
+
+    fn label(&mut self, key: &Arc<str>) -> Arc<str> {
+        if let Some(name) = self.labels.get(key) {
+            return Arc::clone(name);
+        }
+        if self.labels.len() >= REMEMBERED_MAX {
+            self.labels.clear();
+        }
+        let name = match label_name(key) {
+            Cow::Borrowed(_) => Arc::clone(key),
+            Cow::Owned(escaped) => escaped.into(),
+        };
+        self.labels.insert(Arc::clone(key), Arc::clone(&name));
+        name
+    }
+
+    fn value(&mut self, value: &Value) -> Arc<str> {
+        let Value::Int(number) = value else { return label_value(value) };
+        if self.numbers.len() >= REMEMBERED_MAX {
+            self.numbers.clear();
+        }
+        Arc::clone(self.numbers.entry(*number).or_insert_with(|| label_value(value)))
+    }
+}
+
+/// Sorts by name, keeps the first of each name, and leaves out empty values.
+fn first_of_each(mut labels: Vec<Label>) -> Vec<Label> {
+    labels.sort_by(|a, b| a.0.cmp(&b.0));
+    labels.dedup_by(|later, first| later.0 == first.0);
+    labels.retain(|label| !label.1.is_empty());
+    labels
 }
 
 /// The label name of an attribute key: what is no letter, digit or `_` becomes `_`; a leading digit is prefixed

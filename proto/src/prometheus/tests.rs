@@ -135,3 +135,21 @@ fn values_of_all_types_have_a_text() {
         assert_eq!(label_value(&value).as_ref(), expected);
     }
 }
+
+#[test]
+fn a_translator_says_the_same_as_translating_alone_and_shares_names() {
+    let resource =
+        |number: i64| vec![KeyValue::new("service.name", format!("s{number}")), KeyValue::new("host.name", "h")];
+    let attributes = |number: i64| vec![KeyValue::new("http.status", number % 3), KeyValue::new("job", "mine")];
+    let all: Vec<_> = (0..20).map(|number| series("lib", resource(number / 5), attributes(number))).collect();
+    let mut translator = Translator::new(Promotion::default());
+    let together: Vec<_> = all.iter().map(|series| translator.translate(series)).collect();
+    for (series, translated) in all.iter().zip(&together) {
+        assert_eq!(*translated, translate(series, &Promotion::default()));
+    }
+    let [first, last] = [&together[0], &together[18]];
+    assert!(Arc::ptr_eq(&first.name, &last.name));
+    let named = |translated: &Translated, name: &str| translated.labels.iter().find(|l| l.0.as_ref() == name).cloned();
+    let (first, last) = (named(first, "http_status").unwrap(), named(last, "http_status").unwrap());
+    assert!(Arc::ptr_eq(&first.0, &last.0) && Arc::ptr_eq(&first.1, &last.1));
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use weir_proto::prometheus::{Promotion, Translated, translate};
+use weir_proto::prometheus::{Promotion, Translated, Translator};
 use weir_proto::{Fingerprint, SeriesIdentity};
 
 use super::index::IndexedSeries;
@@ -17,30 +17,31 @@ const SWEEP_MIN: usize = 4_096;
 /// Interns series and their PromQL face. The mutex guards look-ups of microseconds; no channel would be shorter.
 #[derive(Debug, Default)]
 pub(crate) struct SeriesRegistry {
-    promotion: Promotion,
     known: Mutex<Known>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
+    translator: Translator,
     series: HashMap<Fingerprint, (Weak<SeriesIdentity>, Weak<Translated>), RandomState>,
     sweep_at: usize,
 }
 
 impl SeriesRegistry {
     pub(crate) fn new(promotion: Promotion) -> Self {
-        Self { promotion, known: Mutex::default() }
+        let known = Known { translator: Translator::new(promotion), ..Known::default() };
+        Self { known: Mutex::new(known) }
     }
 
     /// The shared form of `series`, translated if nobody holds it yet.
     pub(crate) fn intern(&self, series: &[Arc<SeriesIdentity>]) -> Vec<IndexedSeries> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        series.iter().map(|identity| known.intern(identity, &self.promotion)).collect()
+        series.iter().map(|identity| known.intern(identity)).collect()
     }
 }
 
 impl Known {
-    fn intern(&mut self, identity: &Arc<SeriesIdentity>, promotion: &Promotion) -> IndexedSeries {
+    fn intern(&mut self, identity: &Arc<SeriesIdentity>) -> IndexedSeries {
         if let Some((held, labels)) = self.series.get(&identity.fingerprint)
             && let (Some(identity), Some(labels)) = (held.upgrade(), labels.upgrade())
         {
@@ -50,7 +51,8 @@ impl Known {
             self.series.retain(|_, held| held.0.strong_count() > 0 && held.1.strong_count() > 0);
             self.sweep_at = SWEEP_MIN.max(2 * self.series.len());
         }
-        let entry = IndexedSeries { identity: Arc::clone(identity), labels: Arc::new(translate(identity, promotion)) };
+        let entry =
+            IndexedSeries { identity: Arc::clone(identity), labels: Arc::new(self.translator.translate(identity)) };
         self.series.insert(identity.fingerprint, (Arc::downgrade(&entry.identity), Arc::downgrade(&entry.labels)));
         entry
     }
