@@ -44,6 +44,27 @@ pub fn canonical_span_key(key: &str, kind: u8) -> Option<&'static str> {
     }
 }
 
+/// The value of today's attribute `name` that an older convention spelt `text`; `None` when it is spelt alike.
+/// Source: the database and messaging migration guides.
+#[must_use]
+pub fn canonical_value(name: &str, text: &str) -> Option<&'static str> {
+    match (name, text) {
+        ("db.system.name", "mssql") => Some("microsoft.sql_server"),
+        ("db.system.name", "oracle") => Some("oracle.db"),
+        ("db.system.name", "db2") => Some("ibm.db2"),
+        ("db.system.name", "dynamodb") => Some("aws.dynamodb"),
+        ("db.system.name", "redshift") => Some("aws.redshift"),
+        ("db.system.name", "cosmosdb") => Some("azure.cosmosdb"),
+        ("db.system.name", "spanner") => Some("gcp.spanner"),
+        ("db.system.name", "firebird") => Some("firebirdsql"),
+        ("db.system.name", "hanadb") => Some("sap.hana"),
+        ("db.system.name", "maxdb") => Some("sap.maxdb"),
+        ("messaging.operation.type", "publish") => Some("send"),
+        ("messaging.operation.type", "deliver") => Some("process"),
+        _ => None,
+    }
+}
+
 /// Name that the specification gives to a service without one.
 pub const UNKNOWN_SERVICE: &str = "unknown_service";
 
@@ -60,6 +81,9 @@ pub const STATUS_CODE_ERROR: u8 = 2;
 
 /// Old name, today's name; sorted by the old name.
 const RENAMED: &[(&str, &str)] = &[
+    ("code.filepath", "code.file.path"),
+    ("code.function", "code.function.name"),
+    ("code.lineno", "code.line.number"),
     ("db.cassandra.table", "db.collection.name"),
     ("db.cosmosdb.container", "db.collection.name"),
     ("db.mongodb.collection", "db.collection.name"),
@@ -70,22 +94,39 @@ const RENAMED: &[(&str, &str)] = &[
     ("db.statement", "db.query.text"),
     ("db.system", "db.system.name"),
     ("deployment.environment", "deployment.environment.name"),
+    ("gen_ai.system", "gen_ai.provider.name"),
     ("http.client_ip", "client.address"),
     ("http.flavor", "network.protocol.version"),
     ("http.method", "http.request.method"),
     ("http.request_content_length", "http.request.body.size"),
+    ("http.resend_count", "http.request.resend_count"),
     ("http.response_content_length", "http.response.body.size"),
     ("http.scheme", "url.scheme"),
     ("http.status_code", "http.response.status_code"),
     ("http.url", "url.full"),
     ("http.user_agent", "user_agent.original"),
+    ("messaging.conversation_id", "messaging.message.conversation_id"),
     ("messaging.destination", "messaging.destination.name"),
+    ("messaging.kafka.consumer.group", "messaging.consumer.group.name"),
+    ("messaging.kafka.consumer_group", "messaging.consumer.group.name"),
+    ("messaging.kafka.destination.partition", "messaging.destination.partition.id"),
+    ("messaging.kafka.partition", "messaging.destination.partition.id"),
     ("messaging.message_id", "messaging.message.id"),
+    ("messaging.message_payload_size_bytes", "messaging.message.body.size"),
     ("messaging.operation", "messaging.operation.type"),
+    ("messaging.temp_destination", "messaging.destination.temporary"),
+    ("net.app.protocol.name", "network.protocol.name"),
+    ("net.app.protocol.version", "network.protocol.version"),
+    ("net.host.ip", "network.local.address"),
+    ("net.peer.ip", "network.peer.address"),
     ("net.protocol.name", "network.protocol.name"),
     ("net.protocol.version", "network.protocol.version"),
+    ("net.sock.host.addr", "network.local.address"),
+    ("net.sock.host.port", "network.local.port"),
     ("net.sock.peer.addr", "network.peer.address"),
     ("net.sock.peer.port", "network.peer.port"),
+    ("otel.library.name", "otel.scope.name"),
+    ("otel.library.version", "otel.scope.version"),
 ];
 
 #[cfg(test)]
@@ -96,6 +137,15 @@ mod tests {
     fn old_names_are_sorted_and_never_fold_twice() {
         assert!(RENAMED.windows(2).all(|pair| pair[0].0 < pair[1].0));
         assert!(RENAMED.iter().all(|(_, new)| canonical_key(new).is_none()));
+    }
+
+    #[test]
+    fn old_spellings_of_values_fold_and_never_twice() {
+        let name = canonical_key("db.system").unwrap();
+        let today = canonical_value(name, "mssql").unwrap();
+        assert_eq!((today, canonical_value(name, today)), ("microsoft.sql_server", None));
+        assert_eq!(canonical_value(name, "postgresql"), None);
+        assert_eq!(canonical_value("http.request.method", "mssql"), None);
     }
 
     #[test]

@@ -75,7 +75,10 @@ pub(crate) fn label_value(at: usize, value: &Value) -> Option<Value> {
         Value::String(text) if NUMBER_LABELS.contains(&at) => {
             Some(text.parse().map_or_else(|_| value.clone(), Value::Int))
         }
-        Value::String(_) | Value::Int(_) | Value::Bool(_) => Some(value.clone()),
+        Value::String(text) => {
+            Some(semconv::canonical_value(ATTRIBUTE_LABELS[at], text).map_or_else(|| value.clone(), Value::from))
+        }
+        Value::Int(_) | Value::Bool(_) => Some(value.clone()),
         Value::Empty | Value::Double(_) | Value::Bytes(_) | Value::Array(_) | Value::Map(_) => None,
     }
 }
