@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod host;
+pub mod launch;
 mod points;
 pub mod scrape;
 
