@@ -4,6 +4,8 @@ pub mod batch;
 pub mod host;
 pub mod launch;
 mod points;
+pub mod push;
+pub mod queue;
 pub mod scrape;
 
 /// Nanoseconds since the epoch, now. The agent's edges read the clock; what is below them is told the time.

@@ -70,6 +70,54 @@ own_metrics! {
         "Scraped samples that the queue did not take.";
     SCRAPE_REFUSED_SAMPLES = "weir_scrape_refused_samples_total", Counter, ["reason"],
         "Samples of a page, or parts of them, that were refused one by one.";
+
+    // queue: the agent's disk queue.
+    QUEUE_BYTES = "weir_queue_bytes", Gauge, [],
+        "Bytes that the disk queue holds.";
+    QUEUE_UNACKED = "weir_queue_unacked_records", Gauge, [],
+        "Records in the disk queue that no collector has acknowledged.";
+    QUEUE_RECORDS = "weir_queue_records_total", Counter, [],
+        "Records made durable in the disk queue.";
+    QUEUE_RECORD_BYTES = "weir_queue_record_bytes_total", Counter, [],
+        "Bytes of those records, encoded.";
+    QUEUE_COMMITS = "weir_queue_commits_total", Counter, [],
+        "Syncs of the disk queue; each makes one or more records durable.";
+    QUEUE_NOT_TAKEN = "weir_queue_not_taken_total", Counter, ["reason"],
+        "Records that the queue did not take: bound, disk_full, io, invalid or closed. Their senders were told.";
+    QUEUE_TORN_BYTES = "weir_queue_torn_bytes_total", Counter, [],
+        "Bytes of half-written records that were cut off at start; nobody was told that they were kept.";
+    QUEUE_QUARANTINED = "weir_queue_quarantined_segments_total", Counter, [],
+        "Damaged queue segments that were set aside at start.";
+    QUEUE_QUARANTINED_BYTES = "weir_queue_quarantined_bytes_total", Counter, [],
+        "Bytes of acknowledged data behind the damage in those segments.";
+    QUEUE_SET_ASIDE = "weir_queue_set_aside_records_total", Counter, [],
+        "Records that a collector refused for good; kept beside the queue as files.";
+
+    // push: the agent's side of the push stream.
+    PUSH_CONNECTED = "weir_push_connected", Gauge, [],
+        "Whether the push stream to a collector is open.";
+    PUSH_CONNECTS = "weir_push_connects_total", Counter, ["outcome"],
+        "Attempts to open the push stream: open or failed.";
+    PUSH_DISCONNECTS = "weir_push_disconnects_total", Counter, ["reason"],
+        "Push streams that ended: closed, broken, silent (no ack for too long), protocol or stopped.";
+    PUSH_SENT_FRAMES = "weir_push_sent_frames_total", Counter, ["lane"],
+        "Frames sent, by lane: live or history. A frame that is sent again counts again.";
+    PUSH_SENT_BYTES = "weir_push_sent_bytes_total", Counter, ["lane"],
+        "Bytes of those frames.";
+    PUSH_ACKED = "weir_push_acked_records_total", Counter, [],
+        "Queue records that a collector acknowledged.";
+    PUSH_FULL = "weir_push_full_total", Counter, [],
+        "Times that a collector said it was full.";
+
+    // push: the collector's side of the push stream.
+    PUSH_STREAMS = "weir_push_streams", Gauge, [],
+        "Open push streams of agents.";
+    PUSH_FRAMES = "weir_push_frames_total", Counter, ["outcome"],
+        "Frames of agents by outcome: stored, repeated, full, refused or skipped (behind a full one).";
+    PUSH_FRAME_BYTES = "weir_push_frame_bytes_total", Counter, [],
+        "Bytes of those frames.";
+    PUSH_BAD_HELLO = "weir_push_bad_hello_total", Counter, [],
+        "Push streams that did not begin with a proper Hello and were closed.";
 }
 
 #[cfg(test)]

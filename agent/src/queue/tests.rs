@@ -1,0 +1,142 @@
+//! What the queue promises: success is durable, Full is Full and passes, records come back in order and decodable.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use weir_proto::frame::Decoder;
+use weir_proto::identity::SeriesParts;
+use weir_proto::{Attributes, MetricKind, Resource, Scope, SeriesIdentity, Temporality};
+
+use super::*;
+
+const NOW_NS: i64 = 1_700_000_000_000_000_000;
+
+/// A batch of one gauge point whose value is `value`.
+pub(crate) fn batch(value: f64) -> Batch {
+    let mut batch = Batch::default();
+    batch.metrics.series.push(Arc::new(SeriesIdentity::new(SeriesParts {
+        name: "level".into(),
+        unit: "m".into(),
+        kind: MetricKind::Gauge,
+        temporality: Temporality::Unspecified,
+        resource: Arc::<Resource>::default(),
+        scope: Arc::<Scope>::default(),
+        attributes: Attributes::default(),
+    })));
+    let numbers = &mut batch.metrics.numbers;
+    numbers.series.push(0);
+    numbers.start_ns.push(0);
+    numbers.time_ns.push(NOW_NS);
+    numbers.value.push(value);
+    batch
+}
+
+pub(crate) fn open(dir: &Path, bytes_max: u64) -> Queue {
+    Queue::open(&QueueSettings { dir: dir.join("queue"), bytes_max }, NOW_NS).unwrap()
+}
+
+/// The values of all records, oldest segment first, with their positions.
+async fn values(queue: &Queue) -> Vec<(u64, f64)> {
+    let mut found = Vec::new();
+    for status in queue.segments().await.iter().rev() {
+        let mut reader = queue.reader(status.segment).await.unwrap();
+        let mut decoder = Decoder::new();
+        while let Some(record) = reader.read().unwrap() {
+            let batch = decoder.decode(&record.payload).unwrap();
+            found.push((record.position, batch.metrics.numbers.value[0]));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = Arc::new(open(dir.path(), 1 << 20));
+    let mut tasks = tokio::task::JoinSet::new();
+    for value in 0..200 {
+        let queue = Arc::clone(&queue);
+        tasks.spawn(async move { (queue.append(batch(f64::from(value))).await.unwrap(), f64::from(value)) });
+    }
+    let mut sent = tasks.join_all().await;
+    sent.sort_by_key(|(position, _)| *position);
+    assert_eq!(values(&queue).await, sent);
+    assert_eq!(queue.head().borrow().unacked, 200);
+    queue.close().await;
+    assert!(matches!(queue.append(batch(1.0)).await, Err(SinkError::Closed)));
+    let queue = open(dir.path(), 1 << 20);
+    assert_eq!(values(&queue).await, sent);
+}
+
+#[tokio::test]
+async fn each_segment_can_be_decoded_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), 1 << 20);
+    for value in 0..6 {
+        queue.append(batch(f64::from(value))).await.unwrap();
+        if value % 2 == 1 {
+            queue.rotate().await.unwrap();
+        }
+    }
+    assert_eq!(queue.segments().await.len(), 4);
+    let found: Vec<f64> = values(&queue).await.into_iter().map(|(_, value)| value).collect();
+    assert_eq!(found, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
+}
+
+#[tokio::test]
+async fn a_full_queue_says_so_and_takes_again_after_acks() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), 20_000);
+    let mut taken = Vec::new();
+    let error = loop {
+        match queue.append(batch(taken.len() as f64)).await {
+            Ok(position) => taken.push((position, taken.len() as f64)),
+            Err(error) => break error,
+        }
+        assert!(taken.len() < 10_000);
+    };
+    assert!(matches!(error, SinkError::Full { .. }), "{error}");
+    assert_eq!(values(&queue).await, taken, "nothing that was taken is gone");
+    let half = taken.len() / 2;
+    queue.ack(taken[..half].iter().map(|(position, _)| *position).collect()).await;
+    let position = queue.append(batch(-1.0)).await.unwrap();
+    assert_eq!(values(&queue).await.last(), Some(&(position, -1.0)));
+}
+
+#[tokio::test]
+async fn a_refused_record_is_kept_beside_the_queue_and_counted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), 1 << 20);
+    queue.append(batch(1.0)).await.unwrap();
+    let position = queue.append(batch(2.0)).await.unwrap();
+    queue.set_aside(position).await;
+    queue.set_aside(position).await;
+    queue.segments().await;
+    let kept: Vec<_> = std::fs::read_dir(dir.path().join("queue/refused")).unwrap().collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(queue.head().borrow().unacked, 1);
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_encoded_harms_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), 1 << 20);
+    queue.append(batch(1.0)).await.unwrap();
+    let mut broken = batch(2.0);
+    broken.metrics.numbers.series[0] = 7;
+    assert!(matches!(queue.append(broken).await, Err(SinkError::Internal { .. })));
+    queue.append(batch(3.0)).await.unwrap();
+    let found: Vec<f64> = values(&queue).await.into_iter().map(|(_, value)| value).collect();
+    assert_eq!(found, [1.0, 3.0]);
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_written_is_an_error_at_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("queue");
+    std::fs::write(&file, b"a file").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let settings = QueueSettings { dir: file, bytes_max: 1 << 20 };
+    assert!(Queue::open(&settings, NOW_NS).is_err());
+}
