@@ -63,7 +63,11 @@ export interface SpanJson {
   readonly attributes: readonly Attribute[];
   readonly resource: readonly Attribute[];
   readonly scope: unknown;
-  readonly events: readonly { readonly time: string; readonly name: string; readonly attributes: readonly Attribute[] }[];
+  readonly events: readonly {
+    readonly time: string;
+    readonly name: string;
+    readonly attributes: readonly Attribute[];
+  }[];
   readonly links: readonly {
     readonly trace_id: string;
     readonly span_id: string;
@@ -163,7 +167,10 @@ export async function ask<T>(path: string, params: Readonly<Record<string, strin
   const query = new URLSearchParams(params).toString();
   let response: Response;
   try {
-    response = await fetch(query === "" ? path : `${path}?${query}`, { signal, headers: { accept: "application/json" } });
+    response = await fetch(query === "" ? path : `${path}?${query}`, {
+      signal,
+      headers: { accept: "application/json" },
+    });
   } catch (error) {
     if (signal.aborted) throw error;
     throw new ApiError(0, "Weir does not answer. Is it still running?");

@@ -23,14 +23,19 @@ import * as theme from "./theme";
 
 function Page() {
   const { path } = useCell(address);
-  const [place = "", name = ""] = path.split("/").filter((part) => part !== "").map(decoded);
+  const [place = "", name = ""] = path
+    .split("/")
+    .filter((part) => part !== "")
+    .map(decoded);
   useEffect(() => {
     document.title = name === "" ? title(place) : `${place === "traces" ? "Trace" : name} · Weir`;
   }, [place, name]);
   return (
     <>
       <Shell />
-      <main id="main" tabIndex={-1}>{content(place, name)}</main>
+      <main id="main" tabIndex={-1}>
+        {content(place, name)}
+      </main>
     </>
   );
 }
@@ -58,7 +63,9 @@ function NotFound() {
   return (
     <div class="reason large">
       <h1>There is nothing here</h1>
-      <p>Perhaps you look for <a href={href("/")}>the services</a> or <a href={href("/hosts")}>the hosts</a>.</p>
+      <p>
+        Perhaps you look for <a href={href("/")}>the services</a> or <a href={href("/hosts")}>the hosts</a>.
+      </p>
     </div>
   );
 }

@@ -1,7 +1,18 @@
 /** Ranges, grids and words of time. */
 import { describe, expect, test } from "vitest";
 
-import { absolute, ago, durationWords, grid, parseTime, rangeWords, rateInterval, refreshInterval, resolve, zoomOut } from "./time";
+import {
+  absolute,
+  ago,
+  durationWords,
+  grid,
+  parseTime,
+  rangeWords,
+  rateInterval,
+  refreshInterval,
+  resolve,
+  zoomOut,
+} from "./time";
 
 const NOW = 1_795_420_803;
 
@@ -47,7 +58,9 @@ test("rates look back a minute at least, and four steps", () => {
 });
 
 test("longer ranges are asked for less often", () => {
-  expect([900, 3 * 3600, 86400].map((seconds) => refreshInterval({ from: NOW - seconds, to: NOW }))).toEqual([5, 15, 60]);
+  expect([900, 3 * 3600, 86400].map((seconds) => refreshInterval({ from: NOW - seconds, to: NOW }))).toEqual([
+    5, 15, 60,
+  ]);
 });
 
 test("zooming out doubles the range and never reaches into the future", () => {

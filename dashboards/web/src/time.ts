@@ -127,7 +127,12 @@ export function rangeWords(range: Range, now: number): string {
 export function durationWords(seconds: number): string {
   const parts: string[] = [];
   let rest = Math.round(seconds);
-  for (const [unit, words] of [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]] as const) {
+  for (const [unit, words] of [
+    [86400, "d"],
+    [3600, "h"],
+    [60, "min"],
+    [1, "s"],
+  ] as const) {
     const n = Math.floor(rest / unit);
     rest -= n * unit;
     if (n > 0 && parts.length < 2) parts.push(`${n} ${words}`);

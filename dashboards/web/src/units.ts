@@ -1,14 +1,7 @@
 /** Numbers for people: three significant digits, the unit beside them, the same width in every row. Pure. */
 
 export type Unit =
-  | "requests_per_second"
-  | "ops_per_second"
-  | "ratio"
-  | "seconds"
-  | "bytes"
-  | "bytes_per_second"
-  | "cores"
-  | "number";
+  "requests_per_second" | "ops_per_second" | "ratio" | "seconds" | "bytes" | "bytes_per_second" | "cores" | "number";
 
 /** A number and its unit apart, so that tables align the one and mute the other. */
 export interface Quantity {

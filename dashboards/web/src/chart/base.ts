@@ -25,7 +25,14 @@ export function axes(unit: Unit): uPlot.Axis[] {
   };
   return [
     { ...shared, space: 64, size: 26, gap: 6, values: timeLabels },
-    { ...shared, ...steps, space: 30, size: AXIS_WIDTH, gap: 6, values: (_, splits) => splits.map((v) => format(v, unit)) },
+    {
+      ...shared,
+      ...steps,
+      space: 30,
+      size: AXIS_WIDTH,
+      gap: 6,
+      values: (_, splits) => splits.map((v) => format(v, unit)),
+    },
   ];
 }
 
@@ -48,7 +55,12 @@ export function cursor(points: boolean): uPlot.Cursor {
     drag: { x: true, y: false, setScale: false },
     y: false,
     points: points
-      ? { size: 7, width: 2, stroke: () => color("surface"), fill: (u, i) => String((u.series[i] as { tint?: string }).tint) }
+      ? {
+          size: 7,
+          width: 2,
+          stroke: () => color("surface"),
+          fill: (u, i) => String((u.series[i] as { tint?: string }).tint),
+        }
       : { show: false },
   };
 }

@@ -32,7 +32,15 @@ test("a zero bucket does not stretch the axis to nothing", () => {
 });
 
 test("stacking adds up, and a time without any value stays a gap", () => {
-  expect(stack([[1, null, null], [2, 3, null]])).toEqual([[1, 0, null], [3, 3, null]]);
+  expect(
+    stack([
+      [1, null, null],
+      [2, 3, null],
+    ]),
+  ).toEqual([
+    [1, 0, null],
+    [3, 3, null],
+  ]);
 });
 
 test("logarithmic marks are round and few", () => {

@@ -49,7 +49,8 @@ export function cells(columns: readonly (readonly Bucket[])[]): Cells | null {
   let max = 0;
   columns.forEach((column, x) => {
     const counts = new Float64Array(last - first);
-    for (const bucket of column) spread(counts, row(Math.max(bucket.lo, lo)), row(Math.min(bucket.hi, hi)), bucket.count);
+    for (const bucket of column)
+      spread(counts, row(Math.max(bucket.lo, lo)), row(Math.min(bucket.hi, hi)), bucket.count);
     counts.forEach((count, y) => {
       if (count <= 0) return;
       max = Math.max(max, count);

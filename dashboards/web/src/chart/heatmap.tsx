@@ -54,7 +54,10 @@ export function Heatmap({ grid, columns, lines, dots, height }: Props) {
   const [hint, setHint] = useState<{ x: number; y: number; words: string; dot: Dot | null } | null>(null);
   const laid = useMemo(() => cells(columns), [columns]);
   painted.current = laid === null ? null : { cells: laid, grid, dots };
-  const data = useMemo(() => [times(grid), ...lines.map((l) => l.values)] as unknown as uPlot.AlignedData, [grid.from, grid.to, grid.step, lines]);
+  const data = useMemo(
+    () => [times(grid), ...lines.map((l) => l.values)] as unknown as uPlot.AlignedData,
+    [grid.from, grid.to, grid.step, lines],
+  );
   const shape = `${lines.map((l) => l.name).join()}|${colors}`;
 
   useEffect(() => {
@@ -152,7 +155,9 @@ function logAxes(): uPlot.Axis[] {
 function yRange(drawn: Painted | null): [number, number] {
   if (!drawn) return [0.001, 1];
   // A slow trace may lie above every bucket of this grid: it began before the rate's window did.
-  const slowest = drawn.dots.filter((dot) => dot.at >= drawn.grid.from && dot.at <= drawn.grid.to).reduce((max, dot) => Math.max(max, dot.seconds), 0);
+  const slowest = drawn.dots
+    .filter((dot) => dot.at >= drawn.grid.from && dot.at <= drawn.grid.to)
+    .reduce((max, dot) => Math.max(max, dot.seconds), 0);
   return [drawn.cells.lo, Math.max(drawn.cells.hi, slowest * 1.2)];
 }
 
@@ -223,5 +228,9 @@ function under(u: uPlot, drawn: Painted): { x: number; y: number; words: string;
   const cell = drawn.cells.cells.find((c) => c.column === column && c.lo <= seconds && seconds < c.hi);
   if (!cell) return null;
   const span = `${format(cell.lo, "seconds")} – ${format(cell.hi, "seconds")}`;
-  return { ...place, words: `${format(cell.count, "requests_per_second")} took ${span} at ${clock(at, true)}`, dot: null };
+  return {
+    ...place,
+    words: `${format(cell.count, "requests_per_second")} took ${span} at ${clock(at, true)}`,
+    dot: null,
+  };
 }

@@ -46,7 +46,11 @@ export function Lines({ grid, lines, past, unit, stacked, thresholds, height }: 
   const shape = `${dashed.map((l) => l.name).join()}|${shown.map((l) => `${l.name}\u0000${l.tint}`).join("\u0001")}|${unit}|${stacked}|${colors}`;
   const data = useMemo(() => {
     const values = shown.map((l) => l.values);
-    return [times(grid), ...(stacked ? stack(values) : values), ...dashed.map((l) => l.values)] as unknown as uPlot.AlignedData;
+    return [
+      times(grid),
+      ...(stacked ? stack(values) : values),
+      ...dashed.map((l) => l.values),
+    ] as unknown as uPlot.AlignedData;
   }, [grid.from, grid.to, grid.step, lines, past, alone, stacked]);
 
   useEffect(() => {
@@ -66,7 +70,10 @@ export function Lines({ grid, lines, past, unit, stacked, thresholds, height }: 
           init: [dragHook],
           setSelect: [zoomHook],
           setCursor: [(u) => setIndex(u.cursor.idx ?? null)],
-          draw: [(u) => thresholds.forEach((t) => markLine(u, t.value, t.level)), (u) => markDeploys(u, marked.current)],
+          draw: [
+            (u) => thresholds.forEach((t) => markLine(u, t.value, t.level)),
+            (u) => markDeploys(u, marked.current),
+          ],
         },
       },
       data,

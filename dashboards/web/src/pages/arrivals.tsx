@@ -20,9 +20,15 @@ export function ArrivalsPage() {
     <>
       <div class="head">
         <h1>Arrivals</h1>
-        <p class="verdict">{loaded.data ? words(loaded.data) : "Who sends what, how fresh it is, and what was refused and why."}</p>
+        <p class="verdict">
+          {loaded.data ? words(loaded.data) : "Who sends what, how fresh it is, and what was refused and why."}
+        </p>
       </div>
-      {loaded.error !== undefined && <p class="failed" role="status">The arrivals could not be refreshed: {loaded.error}</p>}
+      {loaded.error !== undefined && (
+        <p class="failed" role="status">
+          The arrivals could not be refreshed: {loaded.error}
+        </p>
+      )}
       {loaded.data === undefined ? (
         loaded.error === undefined && <Loading height={240} />
       ) : (
@@ -40,11 +46,13 @@ function words({ senders, refused }: Arrivals): string {
   if (senders.length === 0) return "Nothing has arrived since Weir was started.";
   const silent = senders.filter((row) => row.last_seen_seconds_ago > SILENT_SECONDS).length;
   const items = refused.reduce((sum, row) => sum + row.items, 0);
-  return [
-    `${count(senders.length - silent, "sender")} streaming`,
-    ...(silent > 0 ? [`${silent} silent`] : []),
-    items > 0 ? `${count(items, "item")} refused` : "nothing refused",
-  ].join(", ") + ".";
+  return (
+    [
+      `${count(senders.length - silent, "sender")} streaming`,
+      ...(silent > 0 ? [`${silent} silent`] : []),
+      items > 0 ? `${count(items, "item")} refused` : "nothing refused",
+    ].join(", ") + "."
+  );
 }
 
 function Senders({ rows }: { readonly rows: readonly Sender[] }) {
@@ -53,9 +61,24 @@ function Senders({ rows }: { readonly rows: readonly Sender[] }) {
       <div class="panel welcome">
         <h2>Nothing arrives</h2>
         <dl>
-          <div><dt>OTLP, HTTP</dt><dd><code>http://{location.hostname}:4318</code></dd></div>
-          <div><dt>OTLP, gRPC</dt><dd><code>http://{location.hostname}:4317</code></dd></div>
-          <div><dt>A program, without touching its code</dt><dd><code>weir run --service shop -- python app.py</code></dd></div>
+          <div>
+            <dt>OTLP, HTTP</dt>
+            <dd>
+              <code>http://{location.hostname}:4318</code>
+            </dd>
+          </div>
+          <div>
+            <dt>OTLP, gRPC</dt>
+            <dd>
+              <code>http://{location.hostname}:4317</code>
+            </dd>
+          </div>
+          <div>
+            <dt>A program, without touching its code</dt>
+            <dd>
+              <code>weir run --service shop -- python app.py</code>
+            </dd>
+          </div>
         </dl>
       </div>
     );
@@ -69,23 +92,43 @@ function Senders({ rows }: { readonly rows: readonly Sender[] }) {
             <tr>
               <th scope="col">From</th>
               <th scope="col">By way of</th>
-              <th scope="col" class="wide">SDK</th>
-              <th scope="col" class="n">Points</th>
-              <th scope="col" class="n">Spans</th>
-              <th scope="col" class="n wide" title="How old the newest data was when it arrived">Delay</th>
-              <th scope="col" class="n">Last seen</th>
+              <th scope="col" class="wide">
+                SDK
+              </th>
+              <th scope="col" class="n">
+                Points
+              </th>
+              <th scope="col" class="n">
+                Spans
+              </th>
+              <th scope="col" class="n wide" title="How old the newest data was when it arrived">
+                Delay
+              </th>
+              <th scope="col" class="n">
+                Last seen
+              </th>
             </tr>
           </thead>
           <tbody>
             {rows.map((row) => (
               <tr key={`${row.service} ${row.via}`}>
-                <td class="what"><From service={row.service} spans={row.spans} /></td>
+                <td class="what">
+                  <From service={row.service} spans={row.spans} />
+                </td>
                 <td class="muted what">{row.via}</td>
                 <td class="muted what wide">{row.sdk === "" ? "–" : row.sdk}</td>
-                <td class="n"><Aligned quantity={quantity(row.points, "number")} /></td>
-                <td class="n"><Aligned quantity={quantity(row.spans, "number")} /></td>
-                <td class={row.lag_seconds > LATE_SECONDS ? "n wide warn" : "n wide"}><Aligned quantity={quantity(row.lag_seconds, "seconds")} /></td>
-                <td class={row.last_seen_seconds_ago > SILENT_SECONDS ? "n warn" : "n muted"}>{ago(row.last_seen_seconds_ago)}</td>
+                <td class="n">
+                  <Aligned quantity={quantity(row.points, "number")} />
+                </td>
+                <td class="n">
+                  <Aligned quantity={quantity(row.spans, "number")} />
+                </td>
+                <td class={row.lag_seconds > LATE_SECONDS ? "n wide warn" : "n wide"}>
+                  <Aligned quantity={quantity(row.lag_seconds, "seconds")} />
+                </td>
+                <td class={row.last_seen_seconds_ago > SILENT_SECONDS ? "n warn" : "n muted"}>
+                  {ago(row.last_seen_seconds_ago)}
+                </td>
               </tr>
             ))}
           </tbody>
@@ -97,7 +140,8 @@ function Senders({ rows }: { readonly rows: readonly Sender[] }) {
 
 /** A service has a page once it sent spans; a host has one of its own. */
 function From({ service, spans }: { readonly service: string; readonly spans: number }) {
-  if (service.startsWith("host ")) return <a href={href(`/hosts/${encodeURIComponent(service.slice(5))}`)}>{service}</a>;
+  if (service.startsWith("host "))
+    return <a href={href(`/hosts/${encodeURIComponent(service.slice(5))}`)}>{service}</a>;
   return spans > 0 ? <a href={serviceHref(service)}>{service}</a> : <span title={service}>{service}</span>;
 }
 
@@ -112,8 +156,12 @@ function Refused({ rows }: { readonly rows: readonly Refusal[] }) {
               <th scope="col">From</th>
               <th scope="col">Reason</th>
               <th scope="col">What the sender was told</th>
-              <th scope="col" class="n">Items</th>
-              <th scope="col" class="n">Last</th>
+              <th scope="col" class="n">
+                Items
+              </th>
+              <th scope="col" class="n">
+                Last
+              </th>
             </tr>
           </thead>
           <tbody>
@@ -122,7 +170,9 @@ function Refused({ rows }: { readonly rows: readonly Refusal[] }) {
                 <td class="wrap">{row.via}</td>
                 <td class="wrap warn">{row.reason.replaceAll("_", " ")}</td>
                 <td class="wrap muted">{row.message}</td>
-                <td class="n"><Aligned quantity={quantity(row.items, "number")} /></td>
+                <td class="n">
+                  <Aligned quantity={quantity(row.items, "number")} />
+                </td>
                 <td class="n muted">{ago(row.last_seen_seconds_ago)}</td>
               </tr>
             ))}

@@ -40,7 +40,9 @@ export function place(edges: readonly Edge[]): Layout {
   const out = new Map<string, string[]>(names.map((name) => [name, []]));
   for (const edge of edges) if (edge.client !== edge.server) out.get(edge.client)?.push(edge.server);
   const column = columns(names, acyclic(names, out));
-  const stops = new Map<string, Stop>(names.map((name) => [name, { id: name, column: column.get(name) ?? 0, next: [] }]));
+  const stops = new Map<string, Stop>(
+    names.map((name) => [name, { id: name, column: column.get(name) ?? 0, next: [] }]),
+  );
   const ways = edges.map((edge, i) => passes(edge, i, column, stops));
   const row = settle([...stops.values()]);
   const spot = (id: string): Spot => ({ column: stops.get(id)?.column ?? 0, row: row.get(id) ?? 0 });
@@ -71,7 +73,15 @@ function settle(stops: readonly Stop[]): Map<string, number> {
   const number = () => lists.forEach((list) => list.forEach((id, i) => row.set(id, i - (list.length - 1) / 2)));
   number();
   for (let round = 0; round < ROUNDS; round += 1) {
-    const pull = new Map(stops.map(({ id }) => [id, mean((near.get(id) ?? []).map((other) => row.get(other) ?? 0), row.get(id) ?? 0)]));
+    const pull = new Map(
+      stops.map(({ id }) => [
+        id,
+        mean(
+          (near.get(id) ?? []).map((other) => row.get(other) ?? 0),
+          row.get(id) ?? 0,
+        ),
+      ]),
+    );
     lists.forEach((list) => list.sort((a, b) => (pull.get(a) ?? 0) - (pull.get(b) ?? 0) || a.localeCompare(b)));
     number();
   }

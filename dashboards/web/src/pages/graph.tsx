@@ -16,8 +16,12 @@ const NODE = { width: 168, height: 50 };
 export function GraphPage() {
   const grid = useGrid();
   const loaded = useLoad("graph", `${grid.from} ${grid.to}`, async (signal) => {
-    const by = (matcher: string) => `sum by (client, server, connection_type) (histogram_count(rate(${METRIC}${matcher}[$__range])))`;
-    const [all, failed] = await Promise.all([queryInstant(by(""), grid, signal), queryInstant(by('{failed="true"}'), grid, signal)]);
+    const by = (matcher: string) =>
+      `sum by (client, server, connection_type) (histogram_count(rate(${METRIC}${matcher}[$__range])))`;
+    const [all, failed] = await Promise.all([
+      queryInstant(by(""), grid, signal),
+      queryInstant(by('{failed="true"}'), grid, signal),
+    ]);
     return edges(all, failed);
   });
   return (
@@ -26,16 +30,25 @@ export function GraphPage() {
         <h1>Map</h1>
         {loaded.data && loaded.data.length > 0 && <p class="verdict">{words(loaded.data)}</p>}
       </div>
-      {loaded.error !== undefined && <p class="failed" role="status">The map could not be refreshed: {loaded.error}</p>}
+      {loaded.error !== undefined && (
+        <p class="failed" role="status">
+          The map could not be refreshed: {loaded.error}
+        </p>
+      )}
       {loaded.data === undefined ? (
         loaded.error === undefined && <Loading height={320} />
       ) : loaded.data.length === 0 ? (
         <div class="panel reason large">
           <p>No call between two services was seen in this range.</p>
-          <p class="muted">A call appears when both of its sides send spans of the same trace: keep the <code>traceparent</code> header on the wire.</p>
+          <p class="muted">
+            A call appears when both of its sides send spans of the same trace: keep the <code>traceparent</code> header
+            on the wire.
+          </p>
         </div>
       ) : (
-        <div class="panel scroll map"><Graph edges={loaded.data} /></div>
+        <div class="panel scroll map">
+          <Graph edges={loaded.data} />
+        </div>
       )}
     </>
   );
@@ -75,11 +88,32 @@ function Graph({ edges: list }: { readonly edges: readonly Edge[] }) {
   const most = Math.max(...list.map((edge) => edge.rate));
   const near = (edge: Edge) => chosen === null || edge.client === chosen || edge.server === chosen;
   return (
-    <svg class="graph" width={width} height={height} viewBox={`0 0 ${width} ${height}`} role="group" aria-label="Map of services">
+    <svg
+      class="graph"
+      width={width}
+      height={height}
+      viewBox={`0 0 ${width} ${height}`}
+      role="group"
+      aria-label="Map of services"
+    >
       {list.map((edge, i) => {
         const [from, to] = [byName.get(edge.client), byName.get(edge.server)];
         const stops = (ways[i] ?? []).map(at);
-        return from && to && <EdgeView key={`${edge.client} ${edge.server} ${edge.kind}`} edge={edge} from={from} to={to} stops={stops} most={most} dim={!near(edge)} said={chosen !== null && near(edge)} />;
+        return (
+          from &&
+          to && (
+            <EdgeView
+              key={`${edge.client} ${edge.server} ${edge.kind}`}
+              edge={edge}
+              from={from}
+              to={to}
+              stops={stops}
+              most={most}
+              dim={!near(edge)}
+              said={chosen !== null && near(edge)}
+            />
+          )
+        );
       })}
       {nodes.map((node) => {
         const point = byName.get(node.name);
@@ -116,7 +150,9 @@ function EdgeView({ edge, from, to, stops, most, dim, said }: EdgeProps) {
   const before = last ? { x: last.x + NODE.width, y: last.y } : start;
   return (
     <g class={`edge ${level}${dim ? " dim" : ""}`}>
-      <path d={way(start, stops, end, back)} stroke-width={1 + 3.5 * Math.sqrt(edge.rate / most)}><title>{label}</title></path>
+      <path d={way(start, stops, end, back)} stroke-width={1 + 3.5 * Math.sqrt(edge.rate / most)}>
+        <title>{label}</title>
+      </path>
       {(said || level !== "") && (
         <text x={(before.x + end.x) / 2} y={(before.y + end.y) / 2 + 4} text-anchor="middle">
           {said && format(edge.rate, "requests_per_second")}
@@ -129,7 +165,8 @@ function EdgeView({ edge, from, to, stops, most, dim, said }: EdgeProps) {
 
 /** A curve from node to node that goes straight through the columns it passes. */
 function way(start: Point, stops: readonly Point[], end: Point, back: boolean): string {
-  if (back) return `M${start.x} ${start.y}C${start.x + 60} ${start.y - 40} ${end.x + 60} ${end.y + 40} ${end.x} ${end.y}`;
+  if (back)
+    return `M${start.x} ${start.y}C${start.x + 60} ${start.y - 40} ${end.x + 60} ${end.y + 40} ${end.x} ${end.y}`;
   let path = `M${start.x} ${start.y}`;
   let at = start;
   const curve = (to: Point) => {
@@ -157,17 +194,35 @@ function NodeView({ name, point: { x, y }, edges: list, onChoose }: NodeProps) {
   const [rate, failed] = [into.reduce((sum, e) => sum + e.rate, 0), into.reduce((sum, e) => sum + e.failed, 0)];
   const ratio = rate > 0 ? failed / rate : 0;
   const kind = kindOf(name, list);
-  const said = rate > 0 ? `${format(rate, "requests_per_second")}, ${format(ratio, "ratio")} fail` : kind === "outside" ? "outside" : "calls others";
-  const place = { class: `node ${levelOf(ratio)} ${kind}`, onPointerEnter: () => onChoose(name), onPointerLeave: () => onChoose(null) };
+  const said =
+    rate > 0
+      ? `${format(rate, "requests_per_second")}, ${format(ratio, "ratio")} fail`
+      : kind === "outside"
+        ? "outside"
+        : "calls others";
+  const place = {
+    class: `node ${levelOf(ratio)} ${kind}`,
+    onPointerEnter: () => onChoose(name),
+    onPointerLeave: () => onChoose(null),
+  };
   const body = (
     <>
       <rect x={x} y={y - NODE.height / 2} width={NODE.width} height={NODE.height} rx={kind === "database" ? 25 : 8} />
-      <text x={x + 14} y={y - 4} class="name">{short(name)}<title>{name}</title></text>
-      <text x={x + 14} y={y + 13} class="said">{said}</text>
+      <text x={x + 14} y={y - 4} class="name">
+        {short(name)}
+        <title>{name}</title>
+      </text>
+      <text x={x + 14} y={y + 13} class="said">
+        {said}
+      </text>
     </>
   );
   if (kind !== "" && kind !== "queue") return <g {...place}>{body}</g>;
-  return <a {...place} href={serviceHref(name)} onFocus={() => onChoose(name)} onBlur={() => onChoose(null)}>{body}</a>;
+  return (
+    <a {...place} href={serviceHref(name)} onFocus={() => onChoose(name)} onBlur={() => onChoose(null)}>
+      {body}
+    </a>
+  );
 }
 
 /** What a node is: a service, unless every edge to it says otherwise and nothing was seen from inside it. */

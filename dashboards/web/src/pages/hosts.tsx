@@ -18,14 +18,25 @@ export function HostsPage() {
         <h1>Hosts</h1>
         {list && list.length > 0 && <p class="verdict">{count(list.length, "host")}, the busiest first.</p>}
       </div>
-      {loaded.error !== undefined && <p class="failed" role="status">The hosts could not be refreshed: {loaded.error}</p>}
+      {loaded.error !== undefined && (
+        <p class="failed" role="status">
+          The hosts could not be refreshed: {loaded.error}
+        </p>
+      )}
       {list === undefined ? (
         loaded.error === undefined && <Loading height={200} />
       ) : list.length === 0 ? (
         <div class="panel welcome">
           <h2>No host has sent anything in this range</h2>
           <p>An agent on a host sends its processor, memory, disks, filesystems and network, without configuration.</p>
-          <dl><div><dt>On the host</dt><dd><code>weir agent</code></dd></div></dl>
+          <dl>
+            <div>
+              <dt>On the host</dt>
+              <dd>
+                <code>weir agent</code>
+              </dd>
+            </div>
+          </dl>
         </div>
       ) : (
         <HostTable hosts={list} />
@@ -42,19 +53,31 @@ export function HostTable({ hosts: list }: { readonly hosts: readonly HostRow[] 
         <thead>
           <tr>
             <th scope="col">Host</th>
-            <th scope="col" class="n">CPU</th>
-            <th scope="col" class="n">Memory</th>
-            <th scope="col" class="n">Load, 1 min</th>
-            <th scope="col" class="n wide">Last seen</th>
+            <th scope="col" class="n">
+              CPU
+            </th>
+            <th scope="col" class="n">
+              Memory
+            </th>
+            <th scope="col" class="n">
+              Load, 1 min
+            </th>
+            <th scope="col" class="n wide">
+              Last seen
+            </th>
           </tr>
         </thead>
         <tbody>
           {rows.map((host) => (
             <tr key={host.name}>
-              <td class="what"><a href={href(`/hosts/${encodeURIComponent(host.name)}`)}>{host.name}</a></td>
+              <td class="what">
+                <a href={href(`/hosts/${encodeURIComponent(host.name)}`)}>{host.name}</a>
+              </td>
               <Share value={host.cpu_utilization} />
               <Share value={host.memory_utilization} />
-              <td class="n"><Aligned quantity={quantity(host.load1, "number")} /></td>
+              <td class="n">
+                <Aligned quantity={quantity(host.load1, "number")} />
+              </td>
               <td class="n wide muted">{host.last_seen === null ? "–" : ago(Math.max(0, now() - host.last_seen))}</td>
             </tr>
           ))}
@@ -68,7 +91,9 @@ function Share({ value }: { readonly value: number | null }) {
   const level = value === null || value < 0.8 ? "" : value < 0.95 ? "warn" : "bad";
   return (
     <td class={`n ${level}`}>
-      <i class="track"><i class="bar" style={{ width: `${Math.min(100, (value ?? 0) * 100).toFixed(1)}%` }} /></i>
+      <i class="track">
+        <i class="bar" style={{ width: `${Math.min(100, (value ?? 0) * 100).toFixed(1)}%` }} />
+      </i>
       <Aligned quantity={quantity(value, "ratio")} />
     </td>
   );
@@ -81,11 +106,14 @@ export function HostPage({ name }: { readonly name: string }) {
   return (
     <>
       <div class="head">
-        <p class="crumbs"><a href={href("/hosts")}>Hosts</a></p>
+        <p class="crumbs">
+          <a href={href("/hosts")}>Hosts</a>
+        </p>
         <h1>{name}</h1>
         {host && (
           <p class="verdict">
-            {format(host.cpu_utilization, "ratio")} of its processor and {format(host.memory_utilization, "ratio")} of its memory in use.
+            {format(host.cpu_utilization, "ratio")} of its processor and {format(host.memory_utilization, "ratio")} of
+            its memory in use.
           </p>
         )}
       </div>

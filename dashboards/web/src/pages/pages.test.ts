@@ -8,8 +8,18 @@ import { byTrouble, suspect } from "./verdict";
 
 function service(name: string, more: Partial<ServiceRow>): ServiceRow {
   return {
-    name, namespace: null, service: name, versions: [], health: "ok", reason: null, rate: 1, error_ratio: 0,
-    p95_seconds: 0.1, sparkline: [], last_seen: 0, ...more,
+    name,
+    namespace: null,
+    service: name,
+    versions: [],
+    health: "ok",
+    reason: null,
+    rate: 1,
+    error_ratio: 0,
+    p95_seconds: 0.1,
+    sparkline: [],
+    last_seen: 0,
+    ...more,
   };
 }
 
@@ -22,14 +32,26 @@ test("services in trouble stand first, then those that fail most requests, then 
     service("small fire", { health: "bad", rate: 1, error_ratio: 0.5 }),
     service("large fire", { health: "bad", rate: 100, error_ratio: 0.1 }),
   ];
-  expect(rows.sort(byTrouble).map((row) => row.name)).toEqual(["large fire", "small fire", "warned", "unknown", "busy", "quiet"]);
+  expect(rows.sort(byTrouble).map((row) => row.name)).toEqual([
+    "large fire",
+    "small fire",
+    "warned",
+    "unknown",
+    "busy",
+    "quiet",
+  ]);
 });
 
 test("a version is blamed when it clearly fails more than the others", () => {
   const old = { version: "1", rate: 10, ratio: 0.001 };
   expect(suspect([old, { version: "2", rate: 10, ratio: 0.12 }])?.worse.version).toBe("2");
   expect(suspect([old, { version: "2", rate: 10, ratio: 0.002 }])).toBeNull();
-  expect(suspect([{ ...old, ratio: 0.1 }, { version: "2", rate: 10, ratio: 0.12 }])).toBeNull();
+  expect(
+    suspect([
+      { ...old, ratio: 0.1 },
+      { version: "2", rate: 10, ratio: 0.12 },
+    ]),
+  ).toBeNull();
   expect(suspect([old])).toBeNull();
 });
 
@@ -50,8 +72,16 @@ test("no two nodes share a place", () => {
 test("columns of a table are joined on its labels, and its rows sorted by failed requests", () => {
   const panel = { queries: [{ legend: "Rate" }, { legend: "Errors" }] } as unknown as PanelJson;
   const sample = (name: string, value: number) => ({ labels: { span_name: name }, value });
-  const rows = join(["span_name"], [[sample("fine", 100), sample("ill", 2)], [sample("ill", 0.5), sample("gone", 1)]]);
-  expect(rows.sort((a, b) => rowsByTrouble(panel, a, b)).map((row) => [row.labels["span_name"], ...row.values])).toEqual([
+  const rows = join(
+    ["span_name"],
+    [
+      [sample("fine", 100), sample("ill", 2)],
+      [sample("ill", 0.5), sample("gone", 1)],
+    ],
+  );
+  expect(
+    rows.sort((a, b) => rowsByTrouble(panel, a, b)).map((row) => [row.labels["span_name"], ...row.values]),
+  ).toEqual([
     ["ill", 2, 0.5],
     ["fine", 100, null],
   ]);

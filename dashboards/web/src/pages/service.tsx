@@ -26,19 +26,36 @@ export function ServicePage({ name }: { readonly name: string }) {
   return (
     <>
       <div class="head">
-        <p class="crumbs"><a href={href("/")}>Services</a></p>
+        <p class="crumbs">
+          <a href={href("/")}>Services</a>
+        </p>
         <h1>
           {row && <i class={`health ${row.health}`} />}
           {slash >= 0 && <span class="muted">{name.slice(0, slash + 1)}</span>}
           {name.slice(slash + 1)}
           {row && row.versions.length > 0 && <small class="versions">{row.versions.slice(0, 3).join(" · ")}</small>}
         </h1>
-        {row ? <Verdict row={row} /> : loaded.data && <p class="verdict">No request was answered in this range. Try a longer one, or look under <a href={href("/arrivals")}>arrivals</a>.</p>}
-        {loaded.error !== undefined && <p class="failed" role="status">The verdict could not be refreshed: {loaded.error}</p>}
+        {row ? (
+          <Verdict row={row} />
+        ) : (
+          loaded.data && (
+            <p class="verdict">
+              No request was answered in this range. Try a longer one, or look under{" "}
+              <a href={href("/arrivals")}>arrivals</a>.
+            </p>
+          )
+        )}
+        {loaded.error !== undefined && (
+          <p class="failed" role="status">
+            The verdict could not be refreshed: {loaded.error}
+          </p>
+        )}
         <div class="row">
           <nav class="anchors" aria-label="On this page">
             {SECTIONS.map(([id, title]) => (
-              <a key={id} href={`#${id}`}>{title}</a>
+              <a key={id} href={`#${id}`}>
+                {title}
+              </a>
             ))}
           </nav>
           <Compare />
@@ -61,7 +78,9 @@ function Compare() {
       <select value={back} onChange={(event) => setCompare(event.currentTarget.value)}>
         <option value="">nothing</option>
         {COMPARISONS.map((comparison) => (
-          <option key={comparison.back} value={comparison.back}>{comparison.words}</option>
+          <option key={comparison.back} value={comparison.back}>
+            {comparison.words}
+          </option>
         ))}
       </select>
     </label>
@@ -73,16 +92,23 @@ function Verdict({ row }: { readonly row: ServiceRow }) {
   const job = row.service.replaceAll("\\", "\\\\").replaceAll('"', '\\"');
   const red = `traces_span_metrics_duration_seconds{job="${job}",span_kind=~"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER"`;
   const several = row.versions.length > 1;
-  const versions = useLoad(`versions ${row.service} ${several}`, `${row.service} ${several} ${grid.to}`, async (signal): Promise<VersionErrors[]> => {
-    if (!several) return [];
-    const by = (matcher: string) => `sum by (service_version) (histogram_count(rate(${red}${matcher}}[$__range])))`;
-    const [all, failed] = await Promise.all([queryInstant(by(""), grid, signal), queryInstant(by(',status_code="STATUS_CODE_ERROR"'), grid, signal)]);
-    return all.map(({ labels, value }) => {
-      const version = labels["service_version"] ?? "";
-      const bad = failed.find((sample) => sample.labels["service_version"] === version)?.value ?? 0;
-      return { version, rate: value, ratio: value > 0 ? bad / value : 0 };
-    });
-  });
+  const versions = useLoad(
+    `versions ${row.service} ${several}`,
+    `${row.service} ${several} ${grid.to}`,
+    async (signal): Promise<VersionErrors[]> => {
+      if (!several) return [];
+      const by = (matcher: string) => `sum by (service_version) (histogram_count(rate(${red}${matcher}}[$__range])))`;
+      const [all, failed] = await Promise.all([
+        queryInstant(by(""), grid, signal),
+        queryInstant(by(',status_code="STATUS_CODE_ERROR"'), grid, signal),
+      ]);
+      return all.map(({ labels, value }) => {
+        const version = labels["service_version"] ?? "";
+        const bad = failed.find((sample) => sample.labels["service_version"] === version)?.value ?? 0;
+        return { version, rate: value, ratio: value > 0 ? bad / value : 0 };
+      });
+    },
+  );
   const silent = row.last_seen !== null && now() - row.last_seen > 120;
   const blamed = suspect(versions.data ?? []);
   return (
@@ -91,7 +117,10 @@ function Verdict({ row }: { readonly row: ServiceRow }) {
       {row.rate !== null && `${redWords(row, row.health === "ok")}.`}
       {blamed && (
         <>
-          {" "}Version <b class="bad">{blamed.worse.version || "without a name"}</b> fails {format(blamed.worse.ratio, "ratio")} of its requests, {blamed.better.version || "the one without a name"} {format(blamed.better.ratio, "ratio")}.
+          {" "}
+          Version <b class="bad">{blamed.worse.version || "without a name"}</b> fails{" "}
+          {format(blamed.worse.ratio, "ratio")} of its requests, {blamed.better.version || "the one without a name"}{" "}
+          {format(blamed.better.ratio, "ratio")}.
         </>
       )}
       {silent && row.last_seen !== null && <b class="warn"> Silent: last seen {ago(now() - row.last_seen)}.</b>}

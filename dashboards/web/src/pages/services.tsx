@@ -13,7 +13,12 @@ import { HostTable } from "./hosts";
 import { byTrouble } from "./verdict";
 
 const TRACE_ID = /^[0-9a-f]{32}$/;
-const WORDS: Readonly<Record<Health, string>> = { bad: "in trouble", warn: "worth a look", ok: "well", unknown: "not known" };
+const WORDS: Readonly<Record<Health, string>> = {
+  bad: "in trouble",
+  warn: "worth a look",
+  ok: "well",
+  unknown: "not known",
+};
 
 export function ServicesPage() {
   const window = useWindow();
@@ -31,25 +36,43 @@ export function ServicesPage() {
         </div>
         {rows.length > 0 && <Filter value={filter} onChange={setFilter} />}
       </div>
-      {loaded.error !== undefined && <p class="failed" role="status">The services could not be refreshed: {loaded.error}</p>}
+      {loaded.error !== undefined && (
+        <p class="failed" role="status">
+          The services could not be refreshed: {loaded.error}
+        </p>
+      )}
       {loaded.data === undefined ? (
         loaded.error === undefined && <Loading height={320} />
       ) : rows.length === 0 ? (
         <Welcome />
       ) : shown.length === 0 ? (
-        <div class="panel reason"><p>{TRACE_ID.test(wanted) ? "Press Enter to open this trace." : `No service is called like “${filter}”.`}</p></div>
+        <div class="panel reason">
+          <p>{TRACE_ID.test(wanted) ? "Press Enter to open this trace." : `No service is called like “${filter}”.`}</p>
+        </div>
       ) : (
         <div class="panel scroll">
           <table class="services">
             <thead>
               <tr>
                 <th scope="col">Service</th>
-                <th scope="col" class="n">Rate</th>
-                <th scope="col" class="trend">In this range</th>
-                <th scope="col" class="n">Errors</th>
-                <th scope="col" class="n">p95</th>
-                <th scope="col" class="wide">Version</th>
-                <th scope="col" class="n wide">Last seen</th>
+                <th scope="col" class="n">
+                  Rate
+                </th>
+                <th scope="col" class="trend">
+                  In this range
+                </th>
+                <th scope="col" class="n">
+                  Errors
+                </th>
+                <th scope="col" class="n">
+                  p95
+                </th>
+                <th scope="col" class="wide">
+                  Version
+                </th>
+                <th scope="col" class="n wide">
+                  Last seen
+                </th>
               </tr>
             </thead>
             <tbody>
@@ -69,12 +92,24 @@ function Verdict({ rows }: { readonly rows: readonly ServiceRow[] }) {
   const troubled = rows.filter((row) => row.health === "bad");
   const doubtful = rows.filter((row) => row.health === "warn");
   const [worst] = [...troubled, ...doubtful];
-  if (!worst) return <p class="verdict">{rows.length === 1 ? "One service" : `All ${rows.length} services`}, no trouble to see.</p>;
+  if (!worst)
+    return (
+      <p class="verdict">{rows.length === 1 ? "One service" : `All ${rows.length} services`}, no trouble to see.</p>
+    );
   return (
     <p class="verdict">
       {count(rows.length, "service")}
-      {troubled.length > 0 && <>, <b class="bad">{troubled.length} in trouble</b></>}
-      {doubtful.length > 0 && <>, <b class="warn">{doubtful.length} worth a look</b></>}. Begin with <a href={serviceHref(worst.service)}>{worst.service}</a>
+      {troubled.length > 0 && (
+        <>
+          , <b class="bad">{troubled.length} in trouble</b>
+        </>
+      )}
+      {doubtful.length > 0 && (
+        <>
+          , <b class="warn">{doubtful.length} worth a look</b>
+        </>
+      )}
+      . Begin with <a href={serviceHref(worst.service)}>{worst.service}</a>
       {worst.reason ? `: ${worst.reason}` : ""}.
     </p>
   );
@@ -91,14 +126,26 @@ function Row({ row }: { readonly row: ServiceRow }) {
           {row.namespace !== null && row.namespace !== "" && <span class="muted">{row.namespace}/</span>}
           {row.name}
         </a>
-        {row.reason !== null && row.reason !== "" && row.health !== "ok" && <small class={row.health}>{row.reason}</small>}
+        {row.reason !== null && row.reason !== "" && row.health !== "ok" && (
+          <small class={row.health}>{row.reason}</small>
+        )}
       </td>
-      <td class="n"><Aligned quantity={quantity(row.rate, "requests_per_second")} /></td>
-      <td class="trend"><Sparkline points={row.sparkline} tint={row.health === "bad" ? "bad" : "s0"} /></td>
-      <td class={`n ${ratioLevel(row.error_ratio)}`}><Aligned quantity={quantity(row.error_ratio, "ratio")} /></td>
-      <td class="n"><Aligned quantity={quantity(row.p95_seconds, "seconds")} /></td>
+      <td class="n">
+        <Aligned quantity={quantity(row.rate, "requests_per_second")} />
+      </td>
+      <td class="trend">
+        <Sparkline points={row.sparkline} tint={row.health === "bad" ? "bad" : "s0"} />
+      </td>
+      <td class={`n ${ratioLevel(row.error_ratio)}`}>
+        <Aligned quantity={quantity(row.error_ratio, "ratio")} />
+      </td>
+      <td class="n">
+        <Aligned quantity={quantity(row.p95_seconds, "seconds")} />
+      </td>
       <td class="wide muted what">{versions(row.versions)}</td>
-      <td class={`n wide ${silent ? "warn" : "muted"}`}>{row.last_seen === null ? "–" : ago(Math.max(0, now() - row.last_seen))}</td>
+      <td class={`n wide ${silent ? "warn" : "muted"}`}>
+        {row.last_seen === null ? "–" : ago(Math.max(0, now() - row.last_seen))}
+      </td>
     </tr>
   );
 }
@@ -132,7 +179,14 @@ function Filter({ value, onChange }: { readonly value: string; readonly onChange
   return (
     <label class="filter">
       <span class="hidden">Filter services</span>
-      <input ref={input} type="search" placeholder="Filter, or a trace id   /" value={value} onInput={(event) => onChange(event.currentTarget.value)} onKeyDown={keys} />
+      <input
+        ref={input}
+        type="search"
+        placeholder="Filter, or a trace id   /"
+        value={value}
+        onInput={(event) => onChange(event.currentTarget.value)}
+        onKeyDown={keys}
+      />
     </label>
   );
 }
@@ -146,18 +200,26 @@ function Welcome() {
       <dl>
         <div>
           <dt>Python or Node, without touching the code</dt>
-          <dd><code>weir run --service shop -- python app.py</code></dd>
+          <dd>
+            <code>weir run --service shop -- python app.py</code>
+          </dd>
         </div>
         <div>
           <dt>Anything with an OpenTelemetry SDK</dt>
-          <dd><code>OTEL_EXPORTER_OTLP_ENDPOINT=http://{location.hostname}:4318 OTEL_SERVICE_NAME=shop ./program</code></dd>
+          <dd>
+            <code>OTEL_EXPORTER_OTLP_ENDPOINT=http://{location.hostname}:4318 OTEL_SERVICE_NAME=shop ./program</code>
+          </dd>
         </div>
         <div>
           <dt>Five services that call each other, one of them ill</dt>
-          <dd><code>weir up --demo</code></dd>
+          <dd>
+            <code>weir up --demo</code>
+          </dd>
         </div>
       </dl>
-      <p class="muted">What does arrive, and what was refused and why, stands under <a href="/arrivals">arrivals</a>.</p>
+      <p class="muted">
+        What does arrive, and what was refused and why, stands under <a href="/arrivals">arrivals</a>.
+      </p>
     </div>
   );
 }

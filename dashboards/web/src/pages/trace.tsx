@@ -50,7 +50,15 @@ export function TracePage({ id }: { readonly id: string }) {
   );
 }
 
-function Body({ tree, selected, onSelect }: { readonly tree: Tree; readonly selected: string | null; readonly onSelect: (id: string | null) => void }) {
+function Body({
+  tree,
+  selected,
+  onSelect,
+}: {
+  readonly tree: Tree;
+  readonly selected: string | null;
+  readonly onSelect: (id: string | null) => void;
+}) {
   const [view, setView] = useState<Stretch>({ from: 0, to: tree.duration });
   const [dimmed, setDimmed] = useState<string | null>(null);
   useEffect(() => setView({ from: 0, to: tree.duration }), [tree.duration]);
@@ -63,7 +71,9 @@ function Body({ tree, selected, onSelect }: { readonly tree: Tree; readonly sele
         <div class="bar">
           <Services services={tree.services} chosen={dimmed} onChoose={setDimmed} />
           {zoomed && (
-            <button type="button" class="quiet" onClick={() => setView({ from: 0, to: tree.duration })}>Show all {nanoseconds(tree.duration)}</button>
+            <button type="button" class="quiet" onClick={() => setView({ from: 0, to: tree.duration })}>
+              Show all {nanoseconds(tree.duration)}
+            </button>
           )}
         </div>
       </div>
@@ -91,14 +101,24 @@ function Head({ id, tree, service, name, start }: HeadProps) {
     <div class="head">
       <p class="crumbs">
         {job && service ? <a href={serviceHref(job)}>{service}</a> : <span>root missing</span>}
-        <span class="muted"> / trace <code title={id}>{id.slice(0, 16)}…</code></span>
+        <span class="muted">
+          {" "}
+          / trace <code title={id}>{id.slice(0, 16)}…</code>
+        </span>
       </p>
       <h1>{name ?? root?.span.name ?? "Trace"}</h1>
       <p class="verdict">
         {nanoseconds(tree.duration)}, {count(tree.nodes.length, "span")} in {count(tree.services.length, "service")},{" "}
         {tree.failed > 0 ? <b class="bad">{count(tree.failed, "span")} failed</b> : "none failed"}
-        {tree.orphans > 0 && <b class="warn" title="Sampled away, late, or not instrumented">, {count(tree.orphans, "parent")} missing</b>}
-        <span class="muted"> · {day(start)} {clock(start, true)}</span>
+        {tree.orphans > 0 && (
+          <b class="warn" title="Sampled away, late, or not instrumented">
+            , {count(tree.orphans, "parent")} missing
+          </b>
+        )}
+        <span class="muted">
+          {" "}
+          · {day(start)} {clock(start, true)}
+        </span>
       </p>
     </div>
   );
@@ -112,12 +132,20 @@ interface ServicesProps {
 
 /** Where the time went, service by service; a click dims the others. */
 function Services({ services, chosen, onChoose }: ServicesProps) {
-  const all = Math.max(1, services.reduce((sum, service) => sum + service.self, 0));
+  const all = Math.max(
+    1,
+    services.reduce((sum, service) => sum + service.self, 0),
+  );
   return (
     <ul class="services">
       {services.map((service) => (
         <li key={service.name}>
-          <button type="button" aria-pressed={chosen === service.name} onClick={() => onChoose(chosen === service.name ? null : service.name)} title={`${count(service.spans, "span")}, ${nanoseconds(service.self)} of its own`}>
+          <button
+            type="button"
+            aria-pressed={chosen === service.name}
+            onClick={() => onChoose(chosen === service.name ? null : service.name)}
+            title={`${count(service.spans, "span")}, ${nanoseconds(service.self)} of its own`}
+          >
             <i class="chip" style={{ background: `var(--${service.tint})` }} />
             {service.name}
             <small>{Math.round((service.self / all) * 100)} %</small>
@@ -136,7 +164,12 @@ function Missing({ id, waiting }: { readonly id: string; readonly waiting: boole
       <p>
         No span of <code>{id}</code> is stored{waiting ? " yet. It may still be on its way." : "."}
       </p>
-      {!waiting && <p class="muted">It was never sent, was sampled away by the sender, or is older than the retention. What arrives, and what was refused and why, stands under <a href="/arrivals">arrivals</a>.</p>}
+      {!waiting && (
+        <p class="muted">
+          It was never sent, was sampled away by the sender, or is older than the retention. What arrives, and what was
+          refused and why, stands under <a href="/arrivals">arrivals</a>.
+        </p>
+      )}
     </div>
   );
 }

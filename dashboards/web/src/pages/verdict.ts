@@ -6,7 +6,12 @@ const ORDER: Readonly<Record<Health, number>> = { bad: 0, warn: 1, unknown: 2, o
 /** Worst health first, then the most failed requests per second, then the busiest. */
 export function byTrouble(a: ServiceRow, b: ServiceRow): number {
   const failed = (row: ServiceRow) => (row.rate ?? 0) * (row.error_ratio ?? 0);
-  return ORDER[a.health] - ORDER[b.health] || failed(b) - failed(a) || (b.rate ?? 0) - (a.rate ?? 0) || a.service.localeCompare(b.service);
+  return (
+    ORDER[a.health] - ORDER[b.health] ||
+    failed(b) - failed(a) ||
+    (b.rate ?? 0) - (a.rate ?? 0) ||
+    a.service.localeCompare(b.service)
+  );
 }
 
 export interface VersionErrors {

@@ -25,10 +25,15 @@ export function Dashboard({ id, subject }: Props) {
   const onEmpty = useCallback((panel: string, is: boolean) => setEmpty((old) => ({ ...old, [panel]: is })), []);
   useEffect(() => {
     // The anchor of the address exists only now.
-    if (loaded.data !== undefined && location.hash !== "") document.getElementById(location.hash.slice(1))?.scrollIntoView();
+    if (loaded.data !== undefined && location.hash !== "")
+      document.getElementById(location.hash.slice(1))?.scrollIntoView();
   }, [loaded.data === undefined]);
   if (loaded.data === undefined) {
-    return loaded.error === undefined ? <Loading height={400} /> : <p class="failed">The dashboard could not be loaded: {loaded.error}</p>;
+    return loaded.error === undefined ? (
+      <Loading height={400} />
+    ) : (
+      <p class="failed">The dashboard could not be loaded: {loaded.error}</p>
+    );
   }
   return (
     <DeploysProvider value={deploys.data ?? NONE}>
@@ -63,7 +68,9 @@ function NotShown({ panels }: { readonly panels: readonly PanelJson[] }) {
         {panels.map((panel) => (
           <div key={panel.id}>
             <dt>{panel.title}</dt>
-            <dd><Words text={panel.empty} /></dd>
+            <dd>
+              <Words text={panel.empty} />
+            </dd>
           </div>
         ))}
       </dl>

@@ -22,7 +22,10 @@ export function useDeploys(): readonly Deploy[] {
 export async function loadDeploys(service: string, grid: Grid, signal: AbortSignal): Promise<Deploy[]> {
   const job = service.replaceAll("\\", "\\\\").replaceAll('"', '\\"');
   const red = `traces_span_metrics_duration_seconds{job="${job}",service_version!="",span_kind=~"SPAN_KIND_SERVER|SPAN_KIND_CONSUMER"}`;
-  return appearances(await queryRange(`sum by (service_version) (histogram_count(rate(${red}[$__rate_interval])))`, grid, signal), grid);
+  return appearances(
+    await queryRange(`sum by (service_version) (histogram_count(rate(${red}[$__rate_interval])))`, grid, signal),
+    grid,
+  );
 }
 
 /**

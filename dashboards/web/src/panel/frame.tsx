@@ -24,19 +24,32 @@ export function Frame({ panel, error, children, side }: FrameProps) {
       <header>
         <h3>{panel.title}</h3>
         {side}
-        <button type="button" class="about" aria-expanded={open} aria-controls={words} aria-label={`About ${panel.title}`} onClick={() => setOpen(!open)}>
+        <button
+          type="button"
+          class="about"
+          aria-expanded={open}
+          aria-controls={words}
+          aria-label={`About ${panel.title}`}
+          onClick={() => setOpen(!open)}
+        >
           ?
         </button>
       </header>
       {open && (
         <div class="words" id={words}>
-          <p><Words text={panel.description} /></p>
+          <p>
+            <Words text={panel.description} />
+          </p>
           {panel.queries.map((query) => (
             <code key={query.expr}>{query.expr}</code>
           ))}
         </div>
       )}
-      {error !== undefined && <p class="failed" role="status">This could not be refreshed: {error}</p>}
+      {error !== undefined && (
+        <p class="failed" role="status">
+          This could not be refreshed: {error}
+        </p>
+      )}
       {children}
     </>
   );
@@ -48,13 +61,21 @@ export function Reason({ panel }: { readonly panel: PanelJson }) {
   const expr = panel.queries[0]?.expr ?? "";
   const asked = fill(expr, window, grid(window).step);
   const loaded = useLoad(expr, `${expr} ${Math.floor(window.to / 15)}`, (signal) =>
-    expr === "" ? Promise.resolve({ reason: "zero_events", text: "Nothing in this range." }) : why(asked, window, signal),
+    expr === ""
+      ? Promise.resolve({ reason: "zero_events", text: "Nothing in this range." })
+      : why(asked, window, signal),
   );
-  const text = loaded.data?.text ?? (loaded.error === undefined ? "Asking why…" : "There is no data for this in the chosen range.");
+  const text =
+    loaded.data?.text ??
+    (loaded.error === undefined ? "Asking why…" : "There is no data for this in the chosen range.");
   return (
     <div class="reason" role="status">
       <p>{text}</p>
-      {showsSending(loaded.data?.reason) && <p class="muted"><Words text={panel.empty} /></p>}
+      {showsSending(loaded.data?.reason) && (
+        <p class="muted">
+          <Words text={panel.empty} />
+        </p>
+      )}
     </div>
   );
 }

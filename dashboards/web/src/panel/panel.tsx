@@ -5,7 +5,15 @@ import { type PanelJson, serviceTraces } from "../api";
 import { type Dot, Heatmap } from "../chart/heatmap";
 import { type Line, Lines } from "../chart/lines";
 import { type Loaded, useGrid, useLoad } from "../live";
-import { type HistogramSeries, legend, queryHistograms, queryInstant, queryRange, type Sample, type Series } from "../prom";
+import {
+  type HistogramSeries,
+  legend,
+  queryHistograms,
+  queryInstant,
+  queryRange,
+  type Sample,
+  type Series,
+} from "../prom";
 import { compare } from "../router";
 import { useCell } from "../store";
 import { lineColor } from "../theme";
@@ -49,23 +57,37 @@ export function Panel({ panel, subject, onEmpty }: Props) {
   const frozen = useRef(grid);
   if (seen || !ready.current) frozen.current = grid;
   const wanted = frozen.current;
-  const loaded = useLoad(`${subject} ${panel.id}`, `${subject} ${panel.id} ${wanted.from} ${wanted.to} ${wanted.step} ${back}`, (signal) =>
-    panel.kind === "traces" ? Promise.resolve(undefined) : load(panel, subject, wanted, back, signal),
+  const loaded = useLoad(
+    `${subject} ${panel.id}`,
+    `${subject} ${panel.id} ${wanted.from} ${wanted.to} ${wanted.step} ${back}`,
+    (signal) => (panel.kind === "traces" ? Promise.resolve(undefined) : load(panel, subject, wanted, back, signal)),
   );
   ready.current ||= loaded.data !== undefined;
   const answer = loaded.data;
-  const empty = answer !== undefined && answer.lines.length === 0 && answer.rows.length === 0 && answer.heat === undefined;
+  const empty =
+    answer !== undefined && answer.lines.length === 0 && answer.rows.length === 0 && answer.heat === undefined;
   const gone = panel.optional && (empty || answer === undefined);
   const state = panel.kind === "traces" ? undefined : answer === undefined ? "loading" : empty ? "reason" : "shown";
   useEffect(() => {
     if (panel.optional && answer !== undefined) onEmpty(panel.id, empty);
   }, [panel.id, empty, answer === undefined]);
   return (
-    <section ref={section} class={`panel c${panel.columns} ${panel.kind}`} id={`panel-${panel.id}`} data-panel={panel.id} data-state={state} hidden={gone}>
+    <section
+      ref={section}
+      class={`panel c${panel.columns} ${panel.kind}`}
+      id={`panel-${panel.id}`}
+      data-panel={panel.id}
+      data-state={state}
+      hidden={gone}
+    >
       {panel.kind === "traces" ? (
         <Traces panel={panel} service={subject} />
       ) : (
-        <Frame panel={panel} error={loaded.error} side={answer && answer.left > 0 && <small class="muted">{answer.left} more lines not drawn</small>}>
+        <Frame
+          panel={panel}
+          error={loaded.error}
+          side={answer && answer.left > 0 && <small class="muted">{answer.left} more lines not drawn</small>}
+        >
           {empty ? <Reason panel={panel} /> : <Body panel={panel} loaded={loaded} />}
         </Frame>
       )}
@@ -76,7 +98,8 @@ export function Panel({ panel, subject, onEmpty }: Props) {
 function Body({ panel, loaded }: { readonly panel: PanelJson; readonly loaded: Loaded<Answer | undefined> }) {
   const answer = loaded.data;
   const height = panel.kind === "heatmap" ? HEAT_HEIGHT : HEIGHT;
-  if (answer === undefined) return loaded.error === undefined ? <Loading height={panel.kind === "stat" ? 40 : height} /> : null;
+  if (answer === undefined)
+    return loaded.error === undefined ? <Loading height={panel.kind === "stat" ? 40 : height} /> : null;
   const shared = { grid: answer.grid, lines: answer.lines, height };
   switch (panel.kind) {
     case "heatmap":
@@ -87,7 +110,15 @@ function Body({ panel, loaded }: { readonly panel: PanelJson; readonly loaded: L
     case "dependencies":
       return <Table panel={panel} rows={answer.rows} />;
     default:
-      return <Lines {...shared} past={answer.past} unit={panel.unit} stacked={panel.stacked} thresholds={crossed(panel, answer.lines)} />;
+      return (
+        <Lines
+          {...shared}
+          past={answer.past}
+          unit={panel.unit}
+          stacked={panel.stacked}
+          thresholds={crossed(panel, answer.lines)}
+        />
+      );
   }
 }
 
@@ -133,7 +164,12 @@ async function load(panel: PanelJson, subject: string, grid: Grid, back: string,
 
 /** Few lines, each on its own: twice as many can still be told apart. */
 function comparable(panel: PanelJson): boolean {
-  return panel.kind === "timeseries" && !panel.stacked && panel.queries.length <= 3 && panel.queries.every((query) => !query.legend.includes("{{"));
+  return (
+    panel.kind === "timeseries" &&
+    !panel.stacked &&
+    panel.queries.length <= 3 &&
+    panel.queries.every((query) => !query.legend.includes("{{"))
+  );
 }
 
 /** Names and colours the lines; the largest are kept where there are too many. */
@@ -141,9 +177,14 @@ function draw(panel: PanelJson, answers: readonly (readonly Series[])[]): { line
   const named = answers.flatMap((series, i) =>
     series.map(({ labels, values }) => ({ name: legend(panel.queries[i]?.legend ?? "", labels), values })),
   );
-  const top = (values: readonly (number | null)[]) => values.reduce<number>((max, value) => Math.max(max, value ?? 0), 0);
-  const kept = named.length > LINES_MAX ? [...named].sort((a, b) => top(b.values) - top(a.values)).slice(0, LINES_MAX) : named;
-  return { lines: kept.map((line, i) => ({ ...line, tint: lineColor(line.name, i) })), left: named.length - kept.length };
+  const top = (values: readonly (number | null)[]) =>
+    values.reduce<number>((max, value) => Math.max(max, value ?? 0), 0);
+  const kept =
+    named.length > LINES_MAX ? [...named].sort((a, b) => top(b.values) - top(a.values)).slice(0, LINES_MAX) : named;
+  return {
+    lines: kept.map((line, i) => ({ ...line, tint: lineColor(line.name, i) })),
+    left: named.length - kept.length,
+  };
 }
 
 /** The traces that the heatmap shows as dots: the kept ones that failed, and the slowest. */
@@ -162,7 +203,9 @@ async function loadDots(service: string, grid: Grid, signal: AbortSignal): Promi
       name: card.name,
     })),
   );
-  return [...new Map(dots.map((dot) => [`${dot.trace}${dot.span}`, dot])).values()].sort((a, b) => Number(a.failed) - Number(b.failed));
+  return [...new Map(dots.map((dot) => [`${dot.trace}${dot.span}`, dot])).values()].sort(
+    (a, b) => Number(a.failed) - Number(b.failed),
+  );
 }
 
 /** Whether the panel is on the screen, or nearly. */
@@ -170,7 +213,9 @@ function useSeen(ref: { readonly current: HTMLElement | null }): boolean {
   const [seen, setSeen] = useState(false);
   useEffect(() => {
     if (!ref.current) return;
-    const observer = new IntersectionObserver(([entry]) => entry && setSeen(entry.isIntersecting), { rootMargin: "200px" });
+    const observer = new IntersectionObserver(([entry]) => entry && setSeen(entry.isIntersecting), {
+      rootMargin: "200px",
+    });
     observer.observe(ref.current);
     return () => observer.disconnect();
   }, []);

@@ -43,11 +43,21 @@ export function Table({ panel, rows }: { readonly panel: PanelJson; readonly row
         <thead>
           <tr>
             {labels.map((label) => (
-              <th key={label} scope="col">{TITLES[label] ?? label}</th>
+              <th key={label} scope="col">
+                {TITLES[label] ?? label}
+              </th>
             ))}
             {panel.queries.map((query, i) => (
-              <th key={query.legend} scope="col" class={LESS.includes(query.legend) ? "n wide" : "n"} aria-sort={sort?.column === i ? (sort.down ? "descending" : "ascending") : "none"}>
-                <button type="button" onClick={() => setSort({ column: i, down: sort?.column === i ? !sort.down : true })}>
+              <th
+                key={query.legend}
+                scope="col"
+                class={LESS.includes(query.legend) ? "n wide" : "n"}
+                aria-sort={sort?.column === i ? (sort.down ? "descending" : "ascending") : "none"}
+              >
+                <button
+                  type="button"
+                  onClick={() => setSort({ column: i, down: sort?.column === i ? !sort.down : true })}
+                >
                   {query.legend}
                   <span class="arrow">{sort?.column === i ? (sort.down ? "↓" : "↑") : ""}</span>
                 </button>
@@ -61,7 +71,15 @@ export function Table({ panel, rows }: { readonly panel: PanelJson; readonly row
               {labels.map((label, i) => (
                 <td key={label} class="what">
                   <Subject panel={panel} row={row} label={label} />
-                  {i === 0 && hidden.map((name) => row.labels[name] && <span key={name} class="tag">{kindWords(row.labels[name])}</span>)}
+                  {i === 0 &&
+                    hidden.map(
+                      (name) =>
+                        row.labels[name] && (
+                          <span key={name} class="tag">
+                            {kindWords(row.labels[name])}
+                          </span>
+                        ),
+                    )}
                 </td>
               ))}
               {panel.queries.map((query, i) => (
@@ -83,7 +101,10 @@ export function Table({ panel, rows }: { readonly panel: PanelJson; readonly row
 function Subject({ panel, row, label }: { readonly panel: PanelJson; readonly row: Row; readonly label: string }) {
   const name = row.labels[label] ?? "";
   const kind = row.labels["connection_type"] ?? "";
-  const isService = panel.kind === "dependencies" && name !== "user" && (kind === "" || kind === "unset" || kind === "messaging_system");
+  const isService =
+    panel.kind === "dependencies" &&
+    name !== "user" &&
+    (kind === "" || kind === "unset" || kind === "messaging_system");
   if (isService) return <a href={serviceHref(name)}>{name}</a>;
   return <span title={name}>{name === "" ? <span class="muted">–</span> : name}</span>;
 }
@@ -113,11 +134,18 @@ function Cell({ panel, index, value, top }: CellProps) {
   const unit = query?.unit ?? panel.unit;
   const level = unit === "ratio" ? levelOf(panel, value) : "";
   // Bars only where length is a quantity of the same kind in every row.
-  const bar = top > 0 && value !== null && (unit === "requests_per_second" || query?.legend === "Busy" || query?.legend === "Used");
+  const bar =
+    top > 0 &&
+    value !== null &&
+    (unit === "requests_per_second" || query?.legend === "Busy" || query?.legend === "Used");
   const share = bar ? Math.max(0, Math.min(1, (value ?? 0) / (unit === "ratio" ? 1 : top))) : 0;
   return (
     <td class={`n ${level}${LESS.includes(query?.legend ?? "") ? " wide" : ""}`}>
-      {bar && <i class="track"><i class="bar" style={{ width: `${(share * 100).toFixed(1)}%` }} /></i>}
+      {bar && (
+        <i class="track">
+          <i class="bar" style={{ width: `${(share * 100).toFixed(1)}%` }} />
+        </i>
+      )}
       <Number quantity={quantity(value, unit)} />
     </td>
   );

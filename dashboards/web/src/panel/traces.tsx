@@ -57,7 +57,11 @@ export function Traces({ panel, service }: Props) {
       ) : list.length === 0 ? (
         <div class="reason">
           <p>{kind === "failed" ? "No failed trace in this range." : "No trace of this service in this range."}</p>
-          {kind !== "failed" && <p class="muted"><Words text={panel.empty} /></p>}
+          {kind !== "failed" && (
+            <p class="muted">
+              <Words text={panel.empty} />
+            </p>
+          )}
         </div>
       ) : (
         <Cards cards={all ? list : list.slice(0, ROWS_FEW)} longest={longest} />
@@ -78,11 +82,19 @@ function Cards({ cards, longest }: { readonly cards: readonly TraceCard[]; reado
         <thead>
           <tr>
             <th scope="col">Operation</th>
-            <th scope="col" class="n">Duration</th>
+            <th scope="col" class="n">
+              Duration
+            </th>
             <th scope="col">Outcome</th>
-            <th scope="col" class="wide">Trace</th>
-            <th scope="col" class="wide">Version</th>
-            <th scope="col" class="n">Started</th>
+            <th scope="col" class="wide">
+              Trace
+            </th>
+            <th scope="col" class="wide">
+              Version
+            </th>
+            <th scope="col" class="n">
+              Started
+            </th>
           </tr>
         </thead>
         <tbody>
@@ -92,16 +104,22 @@ function Cards({ cards, longest }: { readonly cards: readonly TraceCard[]; reado
                 <a href={traceHref(card.trace_id, card.span_id)}>{card.name}</a>
               </td>
               <td class="n">
-                <i class="track"><i class="bar" style={{ width: `${((Number(card.duration_ns) / longest) * 100).toFixed(1)}%` }} /></i>
+                <i class="track">
+                  <i class="bar" style={{ width: `${((Number(card.duration_ns) / longest) * 100).toFixed(1)}%` }} />
+                </i>
                 <Aligned quantity={quantity(Number(card.duration_ns) / 1e9, "seconds")} />
               </td>
-              <td class="what"><Outcome card={card} /></td>
+              <td class="what">
+                <Outcome card={card} />
+              </td>
               <td class="wide muted what" title={card.services.join(", ")}>
                 {card.root_service ?? "root missing"} · {count(card.span_count, "span")}
                 {card.services.length > 1 && `, ${count(card.services.length, "service")}`}
               </td>
               <td class="wide muted">{card.version ?? "–"}</td>
-              <td class="n muted"><Started ns={card.start} /></td>
+              <td class="n muted">
+                <Started ns={card.start} />
+              </td>
             </tr>
           ))}
         </tbody>
@@ -114,10 +132,19 @@ function Outcome({ card }: { readonly card: TraceCard }) {
   const http = card.http_status === null || card.http_status === "" ? "" : String(card.http_status);
   if (isError(card.status)) {
     const words = [http, card.status_message ?? ""].filter((text) => text !== "").join(" ");
-    return <span class="bad" title={words}>{words === "" ? "failed" : words}</span>;
+    return (
+      <span class="bad" title={words}>
+        {words === "" ? "failed" : words}
+      </span>
+    );
   }
   const inside = card.error_count > 0 ? `, ${count(card.error_count, "error")} inside` : "";
-  return <span class="muted">{http === "" ? "ok" : http}{inside && <span class="warn">{inside}</span>}</span>;
+  return (
+    <span class="muted">
+      {http === "" ? "ok" : http}
+      {inside && <span class="warn">{inside}</span>}
+    </span>
+  );
 }
 
 /** Whether a status, however it is spelled, is an error. */
@@ -130,4 +157,3 @@ function Started({ ns }: { readonly ns: string }) {
   const old = Date.now() / 1000 - at;
   return <time title={`${day(at)} ${clock(at, true)}`}>{old < 3600 ? ago(old) : clock(at, true)}</time>;
 }
-

@@ -20,18 +20,34 @@ export function Detail({ node, onClose }: Props) {
         <div>
           <h2>{span.name}</h2>
           <p>
-            <i class="chip" style={{ background: `var(--${node.tint})` }} /> <a href={serviceHref(jobOf(node))}>{span.service}</a>
+            <i class="chip" style={{ background: `var(--${node.tint})` }} />{" "}
+            <a href={serviceHref(jobOf(node))}>{span.service}</a>
             <span class="muted"> · {kindWords(span.kind)}</span>
           </p>
         </div>
-        <button type="button" class="close" onClick={onClose} aria-label="Close the span">×</button>
+        <button type="button" class="close" onClick={onClose} aria-label="Close the span">
+          ×
+        </button>
       </header>
       {node.failed && <p class="verdict bad">Failed{span.status_message ? `: ${span.status_message}` : ""}</p>}
-      {node.orphan && <p class="verdict warn">Its parent {span.parent_span_id} is missing: sampled away, late, or not instrumented.</p>}
+      {node.orphan && (
+        <p class="verdict warn">
+          Its parent {span.parent_span_id} is missing: sampled away, late, or not instrumented.
+        </p>
+      )}
       <dl class="facts">
-        <div><dt>Took</dt><dd>{nanoseconds(node.end - node.start)}</dd></div>
-        <div><dt>Itself</dt><dd title="Time in which none of its children ran">{nanoseconds(node.self)}</dd></div>
-        <div><dt>Began at</dt><dd>+{nanoseconds(node.start)}</dd></div>
+        <div>
+          <dt>Took</dt>
+          <dd>{nanoseconds(node.end - node.start)}</dd>
+        </div>
+        <div>
+          <dt>Itself</dt>
+          <dd title="Time in which none of its children ran">{nanoseconds(node.self)}</dd>
+        </div>
+        <div>
+          <dt>Began at</dt>
+          <dd>+{nanoseconds(node.start)}</dd>
+        </div>
       </dl>
       <Attributes title="Attributes" list={span.attributes} open />
       {span.events.length > 0 && (
@@ -39,7 +55,12 @@ export function Detail({ node, onClose }: Props) {
           <h3>Events</h3>
           {span.events.map((event, i) => (
             <div class="event" key={i}>
-              <p><b>{event.name}</b> <span class="muted">+{nanoseconds(Number(BigInt(event.time) - BigInt(span.start)))} after it began</span></p>
+              <p>
+                <b>{event.name}</b>{" "}
+                <span class="muted">
+                  +{nanoseconds(Number(BigInt(event.time) - BigInt(span.start)))} after it began
+                </span>
+              </p>
               <Rows list={event.attributes} />
             </div>
           ))}
@@ -50,7 +71,11 @@ export function Detail({ node, onClose }: Props) {
           <h3>Links</h3>
           {span.links.map((link) => (
             <div class="event" key={link.span_id}>
-              <p><a href={traceHref(link.trace_id, link.span_id)}>span {link.span_id} in trace {link.trace_id.slice(0, 8)}…</a></p>
+              <p>
+                <a href={traceHref(link.trace_id, link.span_id)}>
+                  span {link.span_id} in trace {link.trace_id.slice(0, 8)}…
+                </a>
+              </p>
               <Rows list={link.attributes ?? []} />
             </div>
           ))}
@@ -58,18 +83,33 @@ export function Detail({ node, onClose }: Props) {
       )}
       <Attributes title="Resource" list={span.resource} open={false} />
       <section class="ids">
-        <p class="muted">Span {span.span_id}{scopeWords(span.scope)}</p>
-        {dropped !== "" && <p class="warn">Its sender dropped {dropped} before sending: raise the SDK's span limits.</p>}
+        <p class="muted">
+          Span {span.span_id}
+          {scopeWords(span.scope)}
+        </p>
+        {dropped !== "" && (
+          <p class="warn">Its sender dropped {dropped} before sending: raise the SDK's span limits.</p>
+        )}
       </section>
     </aside>
   );
 }
 
-function Attributes({ title, list, open }: { readonly title: string; readonly list: readonly Attribute[]; readonly open: boolean }) {
+function Attributes({
+  title,
+  list,
+  open,
+}: {
+  readonly title: string;
+  readonly list: readonly Attribute[];
+  readonly open: boolean;
+}) {
   if (list.length === 0) return null;
   return (
     <details open={open}>
-      <summary>{title} <small class="muted">{list.length}</small></summary>
+      <summary>
+        {title} <small class="muted">{list.length}</small>
+      </summary>
       <Rows list={list} />
     </details>
   );
@@ -82,7 +122,9 @@ function Rows({ list }: { readonly list: readonly Attribute[] }) {
       {list.map((attribute) => (
         <div key={attribute.key}>
           <dt>{attribute.key}</dt>
-          <dd><Value attribute={attribute} /></dd>
+          <dd>
+            <Value attribute={attribute} />
+          </dd>
         </div>
       ))}
     </dl>
@@ -94,15 +136,20 @@ function Value({ attribute }: { readonly attribute: Attribute }) {
   const text = textOf(attribute.value);
   const long = text.includes("\n") || text.length > 160;
   const copy = () => {
-    navigator.clipboard?.writeText(text).then(() => {
-      setCopied(true);
-      setTimeout(() => setCopied(false), 1200);
-    }, () => setCopied(false));
+    navigator.clipboard?.writeText(text).then(
+      () => {
+        setCopied(true);
+        setTimeout(() => setCopied(false), 1200);
+      },
+      () => setCopied(false),
+    );
   };
   return (
     <>
       {long ? <pre>{text}</pre> : <span>{text === "" ? <em>empty</em> : text}</span>}
-      <button type="button" class="copy" onClick={copy} aria-label={`Copy ${attribute.key}`}>{copied ? "copied" : "copy"}</button>
+      <button type="button" class="copy" onClick={copy} aria-label={`Copy ${attribute.key}`}>
+        {copied ? "copied" : "copy"}
+      </button>
     </>
   );
 }
@@ -120,7 +167,9 @@ function scopeWords(scope: unknown): string {
   if (typeof scope === "string") return scope === "" ? "" : `, made by ${scope}`;
   if (typeof scope !== "object" || scope === null) return "";
   const { name, version } = scope as { name?: unknown; version?: unknown };
-  return typeof name === "string" && name !== "" ? `, made by ${name}${typeof version === "string" && version !== "" ? ` ${version}` : ""}` : "";
+  return typeof name === "string" && name !== ""
+    ? `, made by ${name}${typeof version === "string" && version !== "" ? ` ${version}` : ""}`
+    : "";
 }
 
 function droppedWords({ dropped_attributes = 0, dropped_events = 0, dropped_links = 0 }: SpanJson): string {

@@ -81,7 +81,8 @@ export function layout(trace: TraceJson): Tree {
       const node = place(span, parent, origin, serviceOf(services, span.service));
       nodes.push(node);
       parent?.children.push(node);
-      for (const child of sorted(byParent.get(span.span_id) ?? []).reverse()) waiting.push({ span: child, parent: node });
+      for (const child of sorted(byParent.get(span.span_id) ?? []).reverse())
+        waiting.push({ span: child, parent: node });
     }
   };
   plant(tops);

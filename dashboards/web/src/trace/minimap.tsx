@@ -51,7 +51,15 @@ export function Minimap({ tree, view, onView }: Props) {
   };
   const [left, right] = [view.from / tree.duration, 1 - view.to / tree.duration];
   return (
-    <div class="minimap" ref={host} onPointerDown={down} onPointerMove={moved} onPointerUp={up} onDblClick={() => onView({ from: 0, to: tree.duration })} title="Drag to look closer, double-click to see all">
+    <div
+      class="minimap"
+      ref={host}
+      onPointerDown={down}
+      onPointerMove={moved}
+      onPointerUp={up}
+      onDblClick={() => onView({ from: 0, to: tree.duration })}
+      title="Drag to look closer, double-click to see all"
+    >
       <canvas ref={canvas} style={{ width: `${width}px`, height: `${HEIGHT}px` }} aria-hidden="true" />
       <i class="outside" style={{ left: 0, width: `${left * 100}%` }} />
       <i class="outside" style={{ right: 0, width: `${right * 100}%` }} />

@@ -30,7 +30,10 @@ export function Waterfall({ tree, view, dimmed, selected, onSelect }: Props) {
   const [focused, setFocused] = useState<string | null>(selected);
   const rows = useMemo(() => visible(tree, collapsed), [tree, collapsed]);
   const { first, last, height } = useRowsInSight(scroller, rows.length);
-  const cursor = Math.max(0, rows.findIndex((node) => node.span.span_id === (focused ?? selected)));
+  const cursor = Math.max(
+    0,
+    rows.findIndex((node) => node.span.span_id === (focused ?? selected)),
+  );
 
   useEffect(() => setFocused(selected), [selected]);
   useEffect(() => {
@@ -91,11 +94,21 @@ export function Waterfall({ tree, view, dimmed, selected, onSelect }: Props) {
         <span class="names">Span</span>
         <span class="times">
           {ticks(view.from, view.to, 5).map((at) => (
-            <i key={at} style={{ left: percent(at, view) }}>{nanoseconds(at)}</i>
+            <i key={at} style={{ left: percent(at, view) }}>
+              {nanoseconds(at)}
+            </i>
           ))}
         </span>
       </div>
-      <div class="rows" ref={scroller} tabIndex={0} role="tree" aria-label="Spans" aria-activedescendant={`row-${rows[cursor]?.span.span_id ?? ""}`} onKeyDown={onKey}>
+      <div
+        class="rows"
+        ref={scroller}
+        tabIndex={0}
+        role="tree"
+        aria-label="Spans"
+        aria-activedescendant={`row-${rows[cursor]?.span.span_id ?? ""}`}
+        onKeyDown={onKey}
+      >
         <div style={{ height: `${rows.length * ROW}px` }}>
           <div style={{ transform: `translateY(${first * ROW}px)` }}>
             {rows.slice(first, last).map((node) => (
@@ -115,8 +128,12 @@ export function Waterfall({ tree, view, dimmed, selected, onSelect }: Props) {
         </div>
       </div>
       <p class="keys muted" aria-hidden="true">
-        <kbd>↑</kbd> <kbd>↓</kbd> move <kbd>←</kbd> <kbd>→</kbd> fold <kbd>Enter</kbd> details <kbd>e</kbd> next error <kbd>Esc</kbd> close
-        {height > 0 && rows.length < tree.nodes.length && <span>{count(tree.nodes.length - rows.length, "span")} folded away</span>}
+        <kbd>↑</kbd> <kbd>↓</kbd> move <kbd>←</kbd> <kbd>→</kbd> fold <kbd>Enter</kbd> details <kbd>e</kbd> next error{" "}
+        <kbd>Esc</kbd> close
+        <span class="what"><i /> under a bar: on the critical path</span>
+        {height > 0 && rows.length < tree.nodes.length && (
+          <span>{count(tree.nodes.length - rows.length, "span")} folded away</span>
+        )}
       </p>
     </div>
   );
@@ -156,25 +173,62 @@ function RowView({ node, view, dim, shut, selected, focused, onOpen, onFold }: R
     >
       <span class="names" style={{ paddingLeft: `${Math.min(node.depth, INDENT_MAX) * INDENT + 4}px` }}>
         {node.children.length > 0 ? (
-          <button type="button" tabIndex={-1} class="fold" aria-label={shut ? "Unfold" : "Fold"} onClick={(e) => { e.stopPropagation(); onFold(); }}>
+          <button
+            type="button"
+            tabIndex={-1}
+            class="fold"
+            aria-label={shut ? "Unfold" : "Fold"}
+            onClick={(e) => {
+              e.stopPropagation();
+              onFold();
+            }}
+          >
             {shut ? `+${node.below}` : "–"}
           </button>
         ) : (
           <span class="fold" />
         )}
         <i class="chip" style={{ background: `var(--${node.tint})` }} />
-        {node.orphan && <span class="orphan" title={`Its parent ${span.parent_span_id ?? ""} is missing: sampled away, late, or not instrumented`}>⤴</span>}
-        {(node.failed || hidden) && <span class="mark" title={node.failed ? "This span failed" : `${count(node.failedBelow, "failed span")} below`}>!</span>}
+        {node.orphan && (
+          <span
+            class="orphan"
+            title={`Its parent ${span.parent_span_id ?? ""} is missing: sampled away, late, or not instrumented`}
+          >
+            ⤴
+          </span>
+        )}
+        {(node.failed || hidden) && (
+          <span
+            class="mark"
+            title={node.failed ? "This span failed" : `${count(node.failedBelow, "failed span")} below`}
+          >
+            !
+          </span>
+        )}
         <span class="name" title={`${span.service} ${span.name}`}>
           <b>{span.service}</b> {span.name}
         </span>
       </span>
       <span class="times">
-        <i class={node.failed ? "span failed" : "span"} style={{ left: `${left}%`, width: `max(2px, ${width}%)`, "--tint": `var(--${node.tint})` }} />
-        {node.critical.filter((stretch) => stretch.to - stretch.from > (view.to - view.from) * CRITICAL_MIN).map((stretch) => (
-          <i key={stretch.from} class="critical" style={{ left: percent(stretch.from, view), width: `max(1px, ${((stretch.to - stretch.from) / (view.to - view.from)) * 100}%)` }} />
-        ))}
-        <em class={room} style={label}>{nanoseconds(node.end - node.start)}</em>
+        <i
+          class={node.failed ? "span failed" : "span"}
+          style={{ left: `${left}%`, width: `max(2px, ${width}%)`, "--tint": `var(--${node.tint})` }}
+        />
+        {node.critical
+          .filter((stretch) => stretch.to - stretch.from > (view.to - view.from) * CRITICAL_MIN)
+          .map((stretch) => (
+            <i
+              key={stretch.from}
+              class="critical"
+              style={{
+                left: percent(stretch.from, view),
+                width: `max(1px, ${((stretch.to - stretch.from) / (view.to - view.from)) * 100}%)`,
+              }}
+            />
+          ))}
+        <em class={room} style={label}>
+          {nanoseconds(node.end - node.start)}
+        </em>
       </span>
     </div>
   );
@@ -188,7 +242,8 @@ function reveal(scroller: HTMLDivElement | null, row: number): void {
   if (!scroller) return;
   const top = row * ROW;
   if (top < scroller.scrollTop) scroller.scrollTop = top;
-  else if (top + ROW > scroller.scrollTop + scroller.clientHeight) scroller.scrollTop = top + ROW - scroller.clientHeight + ROW;
+  else if (top + ROW > scroller.scrollTop + scroller.clientHeight)
+    scroller.scrollTop = top + ROW - scroller.clientHeight + ROW;
 }
 
 /** The rows that the scroller shows, and its height. */
