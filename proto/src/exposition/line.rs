@@ -102,7 +102,8 @@ pub(super) fn labels<'a>(braces: &'a str, series: &mut SeriesText<'a>) -> Result
             Some(after) => {
                 let after = after.trim_start_matches([' ', '\t']);
                 let (value, after) = quoted_text(after)?;
-                if series.labels.iter().any(|label| label.0 == name) {
+                let is_name_again = name == "__name__" && !series.name.is_empty();
+                if is_name_again || series.labels.iter().any(|label| label.0 == name) {
                     return Err(format!("label {name:?} appears twice"));
                 }
                 series.labels.push((name, value));
@@ -115,11 +116,8 @@ pub(super) fn labels<'a>(braces: &'a str, series: &mut SeriesText<'a>) -> Result
             None => return Err(format!("expected = after the label name {name:?}")),
         };
         rest = rest.trim_start_matches([' ', '\t']);
-        match rest.strip_prefix(',') {
-            Some(after) => rest = after.trim_start_matches([' ', '\t']),
-            None if rest.starts_with('}') => {}
-            None => return Err(format!("expected , or }} and found {:?}", start_of(rest))),
-        }
+        // Prometheus does not insist on the comma between two labels.
+        rest = rest.strip_prefix(',').unwrap_or(rest).trim_start_matches([' ', '\t']);
     }
 }
 
@@ -195,7 +193,7 @@ mod tests {
     #[test]
     fn names_labels_and_escapes_are_read() {
         type Labels = &'static [(&'static str, &'static str)];
-        let cases: [(&str, &str, Labels); 9] = [
+        let cases: [(&str, &str, Labels); 10] = [
             ("up 1", "up", &[]),
             ("\tup\t1", "up", &[]),
             ("a:b_c{} 1", "a:b_c", &[]),
@@ -205,6 +203,7 @@ mod tests {
             (r#"x{a="ü"} 1"#, "x", &[("a", "ü")]),
             (r#"{"a.name", "b.c"="d"} 1"#, "a.name", &[("b.c", "d")]),
             (r#"x{a="1"}1"#, "x", &[("a", "1")]),
+            (r#"x{a="1"b="2"} 1"#, "x", &[("a", "1"), ("b", "2")]),
         ];
         for (line, name, labels) in cases {
             assert_eq!(read(line), Ok((name.to_owned(), pairs(labels))), "{line}");
@@ -228,6 +227,8 @@ mod tests {
             r#"{a="1"} 1"#,
             r#"{"a","b"} 1"#,
             r#"x{,} 1"#,
+            r#"x{a="1",,b="2"} 1"#,
+            r#"x{__name__="y"} 1"#,
         ];
         for line in wrong {
             assert!(read(line).is_err(), "{line}");

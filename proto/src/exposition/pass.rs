@@ -162,14 +162,18 @@ impl<'r> Pass<'r> {
     /// Reads a comment that was not seen before in this family.
     fn new_comment(&mut self, line: &[u8], with_newline: &[u8]) -> Result<Is, String> {
         let text = std::str::from_utf8(line).map_err(|_| "text that is not UTF-8".to_owned())?;
-        let words = text.trim_start_matches([' ', '\t']).trim_start_matches('#').trim_start_matches([' ', '\t']);
+        let comment = text.trim_start_matches([' ', '\t']).strip_prefix('#').unwrap_or_default();
+        let words = comment.trim_start_matches([' ', '\t']);
         let (keyword, rest) = words.split_once([' ', '\t']).unwrap_or((words, ""));
+        let rest = rest.trim_start_matches([' ', '\t']);
+        // `#TYPE` and a keyword with nothing behind it are ordinary comments, as they are to Prometheus.
+        let describes = words.len() < comment.len() && !rest.is_empty();
         if self.is_openmetrics && text == "# EOF" {
             self.is_ended = true;
             return Ok(Is::Comment { family: self.family });
         }
         let family = match keyword {
-            "HELP" | "TYPE" | "UNIT" => self.described_family(keyword, rest.trim_start_matches([' ', '\t']))?,
+            "HELP" | "TYPE" | "UNIT" if describes => self.described_family(keyword, rest)?,
             _ => self.family,
         };
         let is = Is::Comment { family };
@@ -193,9 +197,6 @@ impl<'r> Pass<'r> {
             let (name, value) = rest.split_once([' ', '\t']).unwrap_or((rest, ""));
             (name.to_owned(), value)
         };
-        if name.is_empty() {
-            return Err(format!("# {keyword} without a metric name"));
-        }
         let current = self.memory.family(self.family);
         let mut family = if current.name == name { current.clone() } else { Family { name, ..Family::default() } };
         let value = value.trim_matches([' ', '\t']);
@@ -318,8 +319,11 @@ impl<'r> Pass<'r> {
         line::labels(braces, &mut labels)?;
         let (token, rest) = line::token(&text[len..]);
         let value = number::value(token).ok_or_else(|| format!("invalid exemplar value {:?}", shown(token)))?;
-        let own_time = &rest[line::blank(rest, 0)..];
-        let own_time = if own_time.is_empty() { None } else { Some(seconds(line::token(own_time).0)?) };
+        let (own_time, rest) = line::token(&rest[line::blank(rest, 0)..]);
+        if line::blank(rest, 0) < rest.len() {
+            return Err(format!("unexpected {:?} behind the exemplar", shown(rest)));
+        }
+        let own_time = if own_time.is_empty() { None } else { Some(seconds(own_time)?) };
         let (at, _) = self.memory.see(series, time.is_some(), self.into);
         let into = &mut self.into.exemplars;
         let (mut trace_id, mut span_id) = ([0; 16], [0; 8]);
@@ -380,7 +384,7 @@ fn attributes(labels: Labels, identifying: &[(Arc<str>, Arc<str>)]) -> Attribute
 /// A time in milliseconds, as nanoseconds.
 fn milliseconds(token: &[u8]) -> Result<i64, String> {
     let number = std::str::from_utf8(token).ok().and_then(|text| text.parse::<i64>().ok());
-    let time = number.and_then(|number| number.checked_mul(1_000_000));
+    let time = number.filter(|number| *number >= 0).and_then(|number| number.checked_mul(1_000_000));
     time.ok_or_else(|| format!("invalid timestamp {:?}", shown(token)))
 }
 

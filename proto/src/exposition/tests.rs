@@ -71,6 +71,15 @@ fn a_page_is_read_with_types_times_and_odd_spacing() {
 }
 
 #[test]
+fn comments_that_describe_nothing_are_comments() {
+    let page = "#TYPE a counter\n# HELP\n#\n# TYPE\n#HELP a b\n# a 1\na 1\n";
+    let mut batch = MetricBatch::default();
+    let page = Page { body: page.as_bytes(), content_type: TEXT, at_ns: 7 };
+    PageReader::new(target()).read(&page, None, &mut batch).unwrap();
+    assert_eq!((shown(&batch).as_str(), batch.series[0].kind), ("a{} 1 @7", MetricKind::Unknown));
+}
+
+#[test]
 fn le_and_quantile_have_one_spelling_and_only_where_they_are_bounds() {
     let page = "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\nh_count 2\n\
         # TYPE s summary\ns{quantile=\"1\"} 4\ns_sum{quantile=\"1\"} 4\n# TYPE g gauge\ng{le=\"1\"} 5\n";
@@ -107,6 +116,9 @@ fn a_wrong_line_fails_the_page_with_its_number_and_leaves_the_batch() {
         ("a one\n", TEXT, "line 1 of the page: invalid value \"one\""),
         ("a 1 2 3\n", TEXT, "line 1 of the page: unexpected \"3\" behind the value"),
         ("a 1 1.5\n", TEXT, "line 1 of the page: invalid timestamp \"1.5\""),
+        ("a 1 -5\n", TEXT, "line 1 of the page: invalid timestamp \"-5\""),
+        ("a 1e999\n", TEXT, "line 1 of the page: invalid value \"1e999\""),
+        ("a 1 # {} 1 2 3\n", OPENMETRICS, "line 1 of the page: unexpected \" 3\" behind the exemplar"),
         ("# TYPE a thing\n", TEXT, "line 1 of the page: invalid metric type \"thing\""),
         ("a 1\n", OPENMETRICS, "line 1 of the page: the page does not end with # EOF"),
         ("a 1\n# EOF\na 1\n", OPENMETRICS, "line 3 of the page: text after # EOF"),
