@@ -1,7 +1,7 @@
 //! What a reader says about input it could not take: [`ReadError`] when nothing of it could be read, [`Refused`]
 //! when single points or spans were left out and the rest was kept.
 //!
-//! Every refusal has a [`Reason`]: a stable word for counters, and a sentence that tells the sender what to do.
+//! Every refusal has a reason: a stable word for counters, and a sentence that tells the sender what to do.
 //! The first refusal of a body is described with the thing in hand, since that is what `partial_success` carries.
 
 /// What the caller must do about an error.

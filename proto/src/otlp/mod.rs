@@ -4,7 +4,7 @@
 //! ExportMetricsServiceRequest ─▶ MetricsReader ─▶ MetricBatch     resource ▶ scope ▶ metric ▶ points
 //! ExportTraceServiceRequest ───▶ TracesReader ──▶ SpanBatch       resource ▶ scope ▶ spans ▶ events, links
 //! ```
-//! No message is built: [`wire`] hands out slices of the body, the readers push numbers into columns, and texts are
+//! No message is built: `wire` hands out slices of the body, the readers push numbers into columns, and texts are
 //! decoded only when their bytes were not seen before. A reader is stateful and has one owner; readers of different
 //! connections need not share.
 //!
