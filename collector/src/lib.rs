@@ -1,5 +1,5 @@
 //! Ingest, limits, service graph, doctor, HTTP and gRPC edges.
 
 pub mod arrivals;
-pub mod push;
+pub mod graph;
 pub mod settings;

@@ -69,7 +69,8 @@ pub(crate) fn label_of(key: &str) -> Option<Label> {
     Some(Label { at: u8::try_from(at).expect("there are twelve labels"), old })
 }
 
-/// The label form of an attribute value: scalars only, numbers as numbers. `None` when it can be no label.
+/// The label form of an attribute value: scalars only, numbers as numbers, texts as today's conventions spell them.
+/// `None` when it can be no label.
 pub(crate) fn label_value(at: usize, value: &Value) -> Option<Value> {
     match value {
         Value::String(text) if NUMBER_LABELS.contains(&at) => {
@@ -154,13 +155,13 @@ impl<K: Hash + Eq, V> Generations<K, V> {
 
 /// Says when a generation is over; time only moves it forward.
 #[derive(Debug, Default)]
-pub(crate) struct Calendar {
+pub struct Calendar {
     ends_ns: i64,
 }
 
 impl Calendar {
     /// Whether `now_ns` is past the generation; the next one begins.
-    pub(crate) fn turns(&mut self, now_ns: i64) -> bool {
+    pub fn turns(&mut self, now_ns: i64) -> bool {
         if now_ns < self.ends_ns {
             return false;
         }
@@ -178,7 +179,7 @@ const SEEN_BYTES: usize = 64;
 
 /// Admits label values up to a cap per service and label.
 #[derive(Debug, Default)]
-pub(crate) struct Admission {
+pub struct Admission {
     seen: Generations<Seen, ()>,
     /// Values alive per (service, label).
     alive: HashMap<(u32, u8), usize, FixedState>,
@@ -187,13 +188,12 @@ pub(crate) struct Admission {
 
 impl Admission {
     /// Whether `value` may stand under label `at` of `service`: it is known, or `room` allows a new one.
-    pub(crate) fn admits(&mut self, service: u32, at: usize, value: &Value, room: Room) -> bool {
+    pub fn admits(&mut self, service: u32, at: u8, value: &Value, room: Room) -> bool {
         if let Value::String(text) = value
             && text.len() > room.bytes_max
         {
             return false;
         }
-        let at = u8::try_from(at).expect("there are thirteen labels");
         let key = (service, at, self.hasher.hash_one(value));
         let before = self.seen.alive();
         let known = self.seen.touch(&key).is_some();
@@ -212,12 +212,13 @@ impl Admission {
     }
 
     /// Bytes of all values remembered, estimated.
-    pub(crate) fn bytes(&self) -> usize {
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         self.seen.bytes()
     }
 
     /// Begins a generation.
-    pub(crate) fn turn(&mut self) {
+    pub fn turn(&mut self) {
         self.seen.turn();
         self.alive.clear();
     }
@@ -225,11 +226,11 @@ impl Admission {
 
 /// What a value may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Room {
+pub struct Room {
     /// Longest text in bytes.
-    pub(crate) bytes_max: usize,
+    pub bytes_max: usize,
     /// Values alive per service and label; 0 admits only known ones.
-    pub(crate) values_max: usize,
+    pub values_max: usize,
 }
 
 #[cfg(test)]
@@ -244,6 +245,7 @@ mod tests {
         assert!(old.old && !new.old);
         assert_eq!(label_of("http.target"), None);
         assert_eq!(label_value(2, &"404".into()), Some(Value::Int(404)));
+        assert_eq!(label_value(7, &"mssql".into()), Some("microsoft.sql_server".into()));
         assert_eq!(label_value(0, &Value::Double(1.0)), None);
         assert_eq!(resource_key("deployment.environment"), Some("deployment.environment.name"));
         assert_eq!(resource_key("host.name"), None);

@@ -241,7 +241,8 @@ impl RedReducer {
         let room = Room { bytes_max: self.limits.label_bytes_max, values_max };
         let mut overflowed = Overflowed { service: service.overflowed, ..Overflowed::default() };
         let mut admitted = |at: usize, value: Value| {
-            if self.admission.admits(service.id, at, &value, room) {
+            let label = u8::try_from(at).expect("there are thirteen labels");
+            if self.admission.admits(service.id, label, &value, room) {
                 return value;
             }
             overflowed.labels |= 1 << at;
