@@ -1,0 +1,62 @@
+//! `weir-agent`: the agent alone, for nodes. `weir agent` is the same.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use weir_agent::{Agent, AgentFlags, AgentSettings, DATA_DIR_DEFAULT};
+use weir_observe::Recorder;
+use weir_proto::config::ConfigFile;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Scrapes, reads the host, receives OTLP, queues on disk and pushes to a collector.
+#[derive(Parser)]
+#[command(version)]
+struct Flags {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the queue lies [default: /var/lib/weir]
+    #[arg(long, env = "WEIR_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    agent: AgentFlags,
+}
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(Flags::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
+    let file = match &flags.config {
+        Some(path) => load(path).map_err(|error| format!("{}: {error}", path.display()))?,
+        None => ConfigFile::default(),
+    };
+    let data_dir = flags.data_dir.or_else(|| file.weir.data_dir.as_ref().map(PathBuf::from));
+    let mut settings =
+        AgentSettings::resolve(&file, &flags.agent, data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into()))?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        settings.recorder = Some(Recorder::install()?);
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let agent = Agent::start(settings).await?;
+        tracing::info!(grpc = %agent.otlp_grpc, http = %agent.otlp_http, "taking OTLP");
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        agent.shutdown().await?;
+        Ok(())
+    })
+}
+
+fn load(path: &PathBuf) -> Result<ConfigFile, Box<dyn std::error::Error>> {
+    Ok(ConfigFile::parse(&std::fs::read_to_string(path)?, |name| std::env::var(name).ok())?)
+}
