@@ -2,4 +2,5 @@
 
 pub mod arrivals;
 pub mod graph;
+pub mod push;
 pub mod settings;

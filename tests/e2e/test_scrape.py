@@ -64,7 +64,12 @@ def ask(url, promql):
 
 
 def labels(result):
-    return {tuple(sorted(row["metric"].items())) for row in result}
+    """Label sets, with bounds as numbers: Prometheus 3 writes quantile="1.0" (and so do we), Debian's 2 wrote "1"."""
+
+    def value(name, text):
+        return float(text) if name in ("le", "quantile") else text
+
+    return {tuple(sorted((name, value(name, text)) for name, text in row["metric"].items())) for row in result}
 
 
 def test_the_same_series(pair):

@@ -1,0 +1,294 @@
+//! One stream of one agent.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+use weir_proto::frame::{Decoder, FrameError};
+use weir_proto::push::{Ack, Frame, Full, Hello, Refused, ToAgent, ToCollector, to_agent, to_collector};
+use weir_proto::{Batch, names};
+use weir_store::{Appended, Delivery};
+
+use super::ingest::{Agent, Ingest, IngestError, IngestErrorKind};
+
+/// Batches of one stream being made durable at once: enough that one group commit has several of them.
+const PENDING_MAX: usize = 8;
+
+/// Decoders of one stream. Live and history are two; one more each while a segment ends and the next begins.
+const EPOCHS_MAX: usize = 4;
+
+/// How long a newer agent keeps what this version cannot read.
+const UNKNOWN_FORMAT_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long an agent waits that sent a frame of an epoch that is not open here.
+const UNKNOWN_EPOCH_PAUSE: Duration = Duration::from_millis(100);
+
+/// Names in a Hello are for people; longer ones are cut.
+const NAME_CHARS_MAX: usize = 200;
+
+/// A stream's state.
+pub(super) struct Session<I> {
+    ingest: Arc<I>,
+    inbox: Streaming<ToCollector>,
+    peer: Option<SocketAddr>,
+    stop: CancellationToken,
+    /// Set by Hello.
+    agent: Option<Arc<Agent>>,
+    /// The one used last stands last.
+    epochs: Vec<Epoch>,
+    pending: FuturesUnordered<BoxFuture<'static, Settled>>,
+    replies: VecDeque<ToAgent>,
+    /// Nothing more is read.
+    closing: bool,
+    _open: Open,
+}
+
+/// One epoch of the agent's queue.
+struct Epoch {
+    number: u64,
+    /// `None` while its frames are skipped: something of it was not taken, and it will begin again.
+    decoder: Option<Box<Decoder>>,
+}
+
+/// What is known of a frame's epoch.
+enum Opened {
+    /// It is open.
+    Decoder(Box<Decoder>),
+    /// Its frames are skipped until it begins again.
+    Skipped,
+    /// It never began here, or was forgotten for newer ones.
+    Unknown,
+}
+
+/// What became of a batch.
+struct Settled {
+    position: u64,
+    epoch: u64,
+    outcome: Result<Appended, IngestError>,
+}
+
+/// Counts a stream while it is open.
+struct Open;
+
+impl Open {
+    fn new() -> Self {
+        metrics::gauge!(names::PUSH_STREAMS).increment(1.0);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::gauge!(names::PUSH_STREAMS).decrement(1.0);
+    }
+}
+
+impl<I: Ingest> Session<I> {
+    pub(super) fn new(
+        ingest: Arc<I>,
+        inbox: Streaming<ToCollector>,
+        peer: Option<SocketAddr>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            ingest,
+            inbox,
+            peer,
+            stop,
+            agent: None,
+            epochs: Vec::new(),
+            pending: FuturesUnordered::new(),
+            replies: VecDeque::new(),
+            closing: false,
+            _open: Open::new(),
+        }
+    }
+
+    /// The replies, driven by whoever reads them.
+    pub(super) fn replies(self) -> impl Stream<Item = Result<ToAgent, Status>> + Send {
+        futures::stream::unfold(Some(self), |session| async {
+            let mut session = session?;
+            match session.next_reply().await {
+                Ok(Some(reply)) => Some((Ok(reply), Some(session))),
+                Ok(None) => None,
+                Err(status) => Some((Err(status), None)),
+            }
+        })
+    }
+
+    async fn next_reply(&mut self) -> Result<Option<ToAgent>, Status> {
+        loop {
+            if let Some(reply) = self.replies.pop_front() {
+                return Ok(Some(reply));
+            }
+            let may_read = !self.closing && self.pending.len() < PENDING_MAX;
+            if !may_read && self.pending.is_empty() {
+                return Ok(None);
+            }
+            tokio::select! {
+                Some(settled) = self.pending.next(), if !self.pending.is_empty() => self.settle(settled),
+                message = self.inbox.message(), if may_read => match message? {
+                    Some(message) => self.take(message).await?,
+                    None => self.closing = true,
+                },
+                () = self.stop.cancelled(), if !self.closing => self.closing = true,
+            }
+        }
+    }
+
+    async fn take(&mut self, message: ToCollector) -> Result<(), Status> {
+        match message.message {
+            Some(to_collector::Message::Hello(hello)) => self.greet(hello),
+            Some(to_collector::Message::Frame(frame)) => self.take_frame(frame).await,
+            None => Err(Status::unimplemented("a message that this version does not know")),
+        }
+    }
+
+    fn greet(&mut self, hello: Hello) -> Result<(), Status> {
+        let Ok(id) = <[u8; 16]>::try_from(hello.agent_id.as_slice()) else {
+            return Err(bad_hello("an agent id has 16 bytes"));
+        };
+        if self.agent.is_some() {
+            return Err(bad_hello("Hello comes once, first"));
+        }
+        let cut = |name: &str| -> Arc<str> { name.chars().take(NAME_CHARS_MAX).collect::<String>().into() };
+        let agent = Agent { id, node: cut(&hello.node), version: cut(&hello.version), peer: self.peer };
+        tracing::info!(node = %agent.node, version = %agent.version, peer = ?agent.peer, "an agent has connected");
+        self.agent = Some(Arc::new(agent));
+        Ok(())
+    }
+
+    async fn take_frame(&mut self, frame: Frame) -> Result<(), Status> {
+        let Some(agent) = self.agent.clone() else { return Err(bad_hello("a frame before Hello")) };
+        let Frame { position, epoch, epoch_start, payload, lowest_unacked } = frame;
+        metrics::counter!(names::PUSH_FRAME_BYTES).increment(payload.len() as u64);
+        let decoder = match self.open(epoch, epoch_start) {
+            Opened::Decoder(decoder) => decoder,
+            Opened::Skipped => {
+                count("skipped");
+                return Ok(());
+            }
+            Opened::Unknown => {
+                let reason = "the epoch did not begin on this stream".into();
+                self.refuse_for_now(position, epoch, UNKNOWN_EPOCH_PAUSE, reason);
+                return Ok(());
+            }
+        };
+        let (decoder, decoded) = decode(decoder, payload).await?;
+        self.keep(epoch, Some(decoder));
+        match decoded {
+            Ok(batch) => {
+                let delivery = Delivery { agent: agent.id, position, lowest_unacked };
+                let ingest = Arc::clone(&self.ingest);
+                let stored = async move {
+                    let outcome = ingest.ingest(batch, Some(delivery), &agent).await;
+                    Settled { position, epoch, outcome }
+                };
+                self.pending.push(stored.boxed());
+            }
+            Err(error @ FrameError::Version(_)) => {
+                self.refuse_for_now(position, epoch, UNKNOWN_FORMAT_PAUSE, error.to_string());
+            }
+            Err(error) => self.refuse(position, epoch, error.to_string()),
+        }
+        Ok(())
+    }
+
+    /// Takes the decoder of `epoch` out; a fresh one when the epoch begins.
+    fn open(&mut self, epoch: u64, begins: bool) -> Opened {
+        let known = self.epochs.iter().position(|open| open.number == epoch).map(|at| self.epochs.remove(at));
+        if begins {
+            return Opened::Decoder(Box::default());
+        }
+        match known {
+            Some(Epoch { decoder: Some(decoder), .. }) => Opened::Decoder(decoder),
+            Some(skipped) => {
+                self.epochs.push(skipped);
+                Opened::Skipped
+            }
+            None => Opened::Unknown,
+        }
+    }
+
+    /// Keeps an epoch, as the one used last.
+    fn keep(&mut self, number: u64, decoder: Option<Box<Decoder>>) {
+        if self.epochs.len() >= EPOCHS_MAX {
+            self.epochs.remove(0);
+        }
+        self.epochs.push(Epoch { number, decoder });
+    }
+
+    fn settle(&mut self, settled: Settled) {
+        let mut positions = Vec::new();
+        let mut next = Some(settled);
+        // What is ready now goes into one ack.
+        while let Some(Settled { position, epoch, outcome }) = next {
+            match outcome {
+                Ok(appended) => {
+                    count(if appended == Appended::Stored { "stored" } else { "repeated" });
+                    positions.push(position);
+                }
+                Err(error) if error.kind == IngestErrorKind::Invalid => self.refuse(position, epoch, error.message),
+                Err(error) => self.refuse_for_now(position, epoch, error.pause, error.message),
+            }
+            next = self.pending.next().now_or_never().flatten();
+        }
+        if !positions.is_empty() {
+            self.reply(to_agent::Message::Ack(Ack { positions }));
+        }
+    }
+
+    /// Tells the agent to keep its records and begin the epoch again; skips it until then.
+    fn refuse_for_now(&mut self, position: u64, epoch: u64, pause: Duration, reason: String) {
+        count("full");
+        tracing::debug!(position, reason, "a batch was not taken");
+        if let Some(at) = self.epochs.iter().position(|open| open.number == epoch) {
+            if self.epochs[at].decoder.is_none() {
+                // The agent was told already, and will begin the epoch again.
+                return;
+            }
+            self.epochs.remove(at);
+        }
+        self.keep(epoch, None);
+        let pause_ms = u32::try_from(pause.as_millis()).unwrap_or(u32::MAX);
+        self.reply(to_agent::Message::Full(Full { position, pause_ms, reason, epoch }));
+    }
+
+    fn refuse(&mut self, position: u64, epoch: u64, reason: String) {
+        count("refused");
+        tracing::error!(position, reason, "a batch was refused for good");
+        self.reply(to_agent::Message::Refused(Refused { position, reason, epoch }));
+    }
+
+    fn reply(&mut self, message: to_agent::Message) {
+        self.replies.push_back(ToAgent { message: Some(message) });
+    }
+}
+
+/// Decodes on a blocking thread: a large frame takes milliseconds.
+async fn decode(
+    mut decoder: Box<Decoder>,
+    payload: Bytes,
+) -> Result<(Box<Decoder>, Result<Batch, FrameError>), Status> {
+    let decoded = tokio::task::spawn_blocking(move || {
+        let decoded = decoder.decode(&payload);
+        (decoder, decoded)
+    });
+    decoded.await.map_err(|error| Status::internal(format!("decoding a frame failed: {error}")))
+}
+
+fn count(outcome: &'static str) {
+    metrics::counter!(names::PUSH_FRAMES, "outcome" => outcome).increment(1);
+}
+
+fn bad_hello(message: &'static str) -> Status {
+    metrics::counter!(names::PUSH_BAD_HELLO).increment(1);
+    Status::invalid_argument(message)
+}
