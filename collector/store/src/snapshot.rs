@@ -8,6 +8,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use crate::error::StoreError;
+use crate::traces::TracesView;
 use crate::metrics::memtable::{Layer, MetricMemtable};
 use crate::metrics::read::{Loaded, MetricPart};
 use crate::metrics::{Exemplar, HistogramChunk, NumberChunk, SeriesIndex};
@@ -22,6 +23,8 @@ pub struct Snapshot {
     /// Metrics in commit order: of two points of one series and time the one in the later partition wins, or they
     /// add up ([`SeriesIdentity::is_additive`](weir_proto::SeriesIdentity::is_additive)).
     pub metrics: Vec<Partition>,
+    /// Spans.
+    pub traces: TracesView,
 }
 
 /// A run of series with their points: a part, or the part of a memtable that one index covers. Sids mean something

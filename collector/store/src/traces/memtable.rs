@@ -17,7 +17,7 @@ use weir_proto::{SpanBatch, Value};
 
 use super::CHUNK_ROWS;
 use super::encode::{Source, SpanEncoder};
-use super::summary::{SeenSpan, Summaries, TraceSummary};
+use super::summary::{self, SeenSpan, Summaries, TraceSummary};
 use crate::part::TENANT;
 
 /// Bytes of a row's fixed columns.
@@ -101,6 +101,12 @@ impl SpanMemtable {
             encoded.extend(&batches);
         }
         encoded.chunks.iter().chain(&encoded.tail).cloned().collect()
+    }
+
+    /// One row per trace in it, as rows of the table `traces`.
+    #[must_use]
+    pub fn summary_rows(&self) -> RecordBatch {
+        summary::encode(&self.summaries(), TENANT, "")
     }
 
     /// What the spans here say of every trace, sorted by trace id.
