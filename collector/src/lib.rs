@@ -2,5 +2,6 @@
 
 pub mod arrivals;
 pub mod graph;
+pub mod http;
 pub mod push;
 pub mod settings;
