@@ -1,5 +1,6 @@
 //! `weir-agent`: the agent alone, for nodes. `weir agent` is the same.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -27,8 +28,11 @@ struct Flags {
 }
 
 fn main() -> ExitCode {
+    // The allocator's arenas in huge pages are 38 MB resident, mostly untouched; without 15 MB.
+    rustix::thread::disable_transparent_huge_pages(true).ok();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     match run(Flags::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
