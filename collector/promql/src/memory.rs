@@ -4,15 +4,15 @@
 //! change of layout or a float is of unknown relation to what was before, those that follow it are known not to be
 //! reset, gauges stay gauges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::eval::is_stale;
 use crate::histogram::{FloatHistogram, ResetHint};
-use crate::labels::Labels;
+use crate::labels::{Labels, METRIC_NAME};
 use crate::matchers::CompiledMatcher;
 use crate::source::{
-    Budget, HistogramRows, SelectRequest, Selection, SeriesBatch, SeriesSource, SeriesTable, SourceError,
+    Budget, HistogramRows, MatchOp, SelectRequest, Selection, SeriesBatch, SeriesSource, SeriesTable, SourceError,
 };
 use crate::value::Point;
 
@@ -31,7 +31,7 @@ pub struct MemorySample {
 }
 
 /// The samples of one series, in columns.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Samples {
     t_ms: Vec<i64>,
     values: Vec<f64>,
@@ -40,12 +40,13 @@ struct Samples {
 }
 
 /// Samples of a batch: enough to keep a thread busy, few enough to bound what is held.
-const BATCH_SAMPLES: usize = 1 << 18;
+const BATCH_SAMPLES: usize = 1 << 16;
 
 /// Series with their samples.
 #[derive(Default)]
 pub struct MemorySource {
-    series: Arc<BTreeMap<Labels, Samples>>,
+    /// By the name of the metric.
+    series: HashMap<String, BTreeMap<Labels, Arc<Samples>>>,
 }
 
 impl MemorySource {
@@ -57,17 +58,16 @@ impl MemorySource {
 
     /// Takes out all series.
     pub fn clear(&mut self) {
-        self.series = Arc::default();
+        self.series.clear();
     }
 
-    /// Adds samples to a series; one at the time of another replaces it. No query may be running.
+    /// Adds samples to a series; one at the time of another replaces it.
     pub fn append(&mut self, labels: &Labels, samples: Vec<MemorySample>) {
         if samples.is_empty() {
             return;
         }
-        let Some(series) = Arc::get_mut(&mut self.series) else { return };
-        let into = series.entry(labels.clone()).or_default();
-        into.append(samples);
+        let named = self.series.entry(labels.name().to_owned()).or_default();
+        Arc::make_mut(named.entry(labels.clone()).or_default()).append(samples);
     }
 }
 
@@ -152,31 +152,27 @@ impl SeriesSource for MemorySource {
         let compile = |matcher| CompiledMatcher::new(matcher).map_err(SourceError::Storage);
         let matchers = request.matchers.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
         let (from, to) = (request.start_ms, request.end_ms);
-        let mut labels = Vec::new();
-        for (candidate, samples) in self.series.iter() {
-            let inside = samples.t_ms.first().is_some_and(|first| *first <= to)
-                && samples.t_ms.last().is_some_and(|last| *last >= from);
-            if inside && matchers.iter().all(|matcher| matcher.matches_labels(candidate)) {
-                labels.push(candidate.clone());
-            }
-        }
-        budget.admit_series(labels.len() as u64)?;
-        let series = Arc::new(SeriesTable { labels });
-        let batches = Batches {
-            source: Arc::clone(&self.series),
-            table: Arc::clone(&series),
-            next: 0,
-            from,
-            to,
-            budget: Arc::clone(budget),
+        let fits = |(labels, samples): &(&Labels, &Arc<Samples>)| {
+            samples.t_ms.first().is_some_and(|first| *first <= to)
+                && samples.t_ms.last().is_some_and(|last| *last >= from)
+                && matchers.iter().all(|matcher| matcher.matches_labels(labels))
         };
-        Ok(Selection { series, batches: Box::new(batches), warnings: Vec::new() })
+        let name = request.matchers.iter().find(|m| &*m.name == METRIC_NAME && m.op == MatchOp::Equal);
+        let mut found: Vec<(&Labels, &Arc<Samples>)> = match name {
+            Some(name) => self.series.get(&*name.value).into_iter().flatten().filter(fits).collect(),
+            None => self.series.values().flatten().filter(fits).collect(),
+        };
+        found.sort_unstable_by_key(|(labels, _)| *labels);
+        let labels: Vec<Labels> = found.iter().map(|(labels, _)| Labels::clone(labels)).collect();
+        let found = found.into_iter().map(|(_, samples)| Arc::clone(samples)).collect();
+        budget.admit_series(labels.len() as u64)?;
+        let batches = Batches { found, next: 0, from, to, budget: Arc::clone(budget) };
+        Ok(Selection { series: Arc::new(SeriesTable { labels }), batches: Box::new(batches), warnings: Vec::new() })
     }
 }
 
 struct Batches {
-    source: Arc<BTreeMap<Labels, Samples>>,
-    table: Arc<SeriesTable>,
+    found: Vec<Arc<Samples>>,
     next: usize,
     from: i64,
     to: i64,
@@ -188,22 +184,29 @@ impl Iterator for Batches {
 
     fn next(&mut self) -> Option<Self::Item> {
         if let Err(error) = self.budget.check() {
-            self.next = self.table.labels.len();
+            self.next = self.found.len();
             return Some(Err(error));
         }
         let mut batch = SeriesBatch { offsets: vec![0], ..SeriesBatch::default() };
-        while self.next < self.table.labels.len() && batch.t_ms.len() < BATCH_SAMPLES {
+        let mut rows = Vec::new();
+        let mut total = 0;
+        while self.next < self.found.len() && total < BATCH_SAMPLES {
             let id = self.next;
             self.next += 1;
-            let Some(samples) = self.source.get(&self.table.labels[id]) else { continue };
-            let from = samples.t_ms.partition_point(|t| *t < self.from);
-            let to = samples.t_ms.partition_point(|t| *t <= self.to);
-            if from >= to {
-                continue;
+            let times = &self.found[id].t_ms;
+            let from = times.partition_point(|t| *t < self.from);
+            let to = times.partition_point(|t| *t <= self.to);
+            if from < to {
+                total += to - from;
+                rows.push(from..to);
+                batch.ids.push(id as u32);
+                batch.offsets.push(total as u32);
             }
-            push(&mut batch, samples, from, to);
-            batch.ids.push(id as u32);
-            batch.offsets.push(batch.t_ms.len() as u32);
+        }
+        batch.t_ms.reserve_exact(total);
+        batch.value.reserve_exact(total);
+        for (id, rows) in batch.ids.clone().into_iter().zip(rows) {
+            push(&mut batch, &self.found[id as usize], rows.start, rows.end);
         }
         (!batch.ids.is_empty()).then_some(Ok(batch))
     }

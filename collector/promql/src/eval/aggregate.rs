@@ -6,8 +6,9 @@ mod accumulate;
 mod choose;
 mod values;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use super::column::Column;
 use super::groups::{Groups, Key};
 use super::rollup::Rollup;
 use super::{Context, Grid, Row, evaluate, instant, scan};
@@ -65,8 +66,9 @@ fn fused(context: &Context<'_>, aggregate: &Aggregate, grid: &Grid) -> Result<Op
     match &*aggregate.expr {
         Node::Select(select) if select.extent == Extent::Plain => {
             let selection = instant::open_instant(context, select, grid)?;
-            let column =
-                |found: &scan::Found<'_>| instant::column(context, select, grid, found, instant::Taking::Value);
+            let column = |found: &scan::Found<'_>, column: &mut Column| {
+                instant::fill(context, (select, instant::Taking::Value), grid, found, column);
+            };
             fold(context, aggregate, grid, selection, (false, &column)).map(Some)
         }
         Node::RangeCall(call) => {
@@ -79,7 +81,7 @@ fn fused(context: &Context<'_>, aggregate: &Aggregate, grid: &Grid) -> Result<Op
                 return Ok(None);
             }
             let selection = rollup.open(select)?;
-            let column = |found: &scan::Found<'_>| rollup.found_column(found);
+            let column = |found: &scan::Found<'_>, column: &mut Column| rollup.fill_found(found, column);
             fold(context, aggregate, grid, selection, (drop_name, &column)).map(Some)
         }
         _ => Ok(None),
@@ -90,7 +92,8 @@ fn is_name(matcher: &Matcher) -> bool {
     &*matcher.name == METRIC_NAME && matcher.op == MatchOp::Equal
 }
 
-type MakeColumn<'a> = (bool, &'a (dyn Fn(&scan::Found<'_>) -> super::Column + Sync));
+/// Whether the name goes, and what fills the column of a series.
+type MakeColumn<'a> = (bool, &'a (dyn Fn(&scan::Found<'_>, &mut Column) + Sync));
 
 fn fold(
     context: &Context<'_>,
@@ -113,39 +116,25 @@ fn fold(
     context.budget.reserve(bytes * rayon::current_num_threads() as u64)?;
     context.budget.hold_samples((groups.len() * grid.steps) as u64)?;
     let delayed_drop = drop_name && context.delayed_name_removal;
-    // Accumulators are big: those that one piece of work is done with are taken up by the next.
-    let spare: Mutex<Vec<Accumulator>> = Mutex::new(Vec::new());
-    let fresh = || {
-        let taken = spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        Some(taken.unwrap_or_else(|| Accumulator::new(aggregate.op, groups.len(), grid.steps)))
-    };
-    let add = |into: &mut Option<Accumulator>, found: &scan::Found<'_>| {
-        let column = column(found);
-        if let (Some(into), false) = (into.as_mut(), column.present.is_empty()) {
+    let fresh = || (Accumulator::new(aggregate.op, groups.len(), grid.steps), Column::default());
+    let add = |(into, scratch): &mut (Accumulator, Column), found: &scan::Found<'_>| {
+        scratch.reset(grid.steps);
+        column(found, scratch);
+        if !scratch.present.is_empty() {
             let group = of_series[found.id as usize] as usize;
-            into.add(group, found.labels.name(), delayed_drop, &column);
+            into.add(group, found.labels.name(), delayed_drop, scratch);
         }
         Ok(())
     };
-    let join = |a: Option<Accumulator>, b: Option<Accumulator>| match (a, b) {
-        (Some(mut a), Some(b)) => {
-            a.join(b);
-            Some(a)
-        }
-        (a, b) => a.or(b),
+    let join = |(mut a, scratch): (Accumulator, Column), (b, _): (Accumulator, Column)| {
+        a.join(b);
+        (a, scratch)
     };
-    let lazily = || None;
-    let add_lazily = |into: &mut Option<Accumulator>, found: &scan::Found<'_>| {
-        if into.is_none() {
-            *into = fresh();
-        }
-        add(into, found)
-    };
-    let folded = scan::fold(context, selection, lazily, add_lazily, join);
+    let folded = scan::fold(context, selection, fresh, add, join);
     context.budget.release(bytes * rayon::current_num_threads() as u64);
     context.budget.drop_samples((groups.len() * grid.steps) as u64);
     match folded? {
-        Some(accumulator) => accumulator.finish(context, aggregate, &groups),
+        Some((accumulator, _)) => accumulator.finish(context, aggregate, &groups),
         None => Ok(Vec::new()),
     }
 }

@@ -18,6 +18,12 @@ impl Bits {
         Self { words: vec![0; length.div_ceil(64)], length }
     }
 
+    pub(crate) fn reset(&mut self, length: usize) {
+        self.words.clear();
+        self.words.resize(length.div_ceil(64), 0);
+        self.length = length;
+    }
+
     pub(crate) fn all(length: usize) -> Self {
         let mut bits = Self { words: vec![u64::MAX; length.div_ceil(64)], length };
         if let (Some(last), true) = (bits.words.last_mut(), !length.is_multiple_of(64)) {
@@ -114,6 +120,13 @@ impl Column {
 
     pub(crate) fn constant(value: f64, steps: usize) -> Self {
         Self { values: vec![value; steps], present: Bits::all(steps), histograms: None }
+    }
+
+    /// Takes all values out and makes room for `steps`.
+    pub(crate) fn reset(&mut self, steps: usize) {
+        self.histograms = None;
+        self.values.resize(steps, 0.0);
+        self.present.reset(steps);
     }
 
     pub(crate) fn steps(&self) -> usize {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::column::{Cell, Column};
-use super::rollup::{Notices, RangeSeries, interpolated_histogram};
+use super::rollup::{Finger, Notices, RangeSeries, interpolated_histogram};
 use super::scan::{Cover, Found, collect, is_stale, open};
 use super::{Context, Grid, Row};
 use crate::error::QueryError;
@@ -49,7 +49,8 @@ pub(crate) fn select_taking(
     let selection = open_instant(context, select, grid)?;
     let series = Arc::clone(&selection.series);
     let columns = collect(context, selection, |found| {
-        let column = column(context, select, grid, found, taking);
+        let mut column = Column::empty(grid.steps);
+        fill(context, (select, taking), grid, found, &mut column);
         if column.present.is_empty() {
             return Ok(None);
         }
@@ -61,22 +62,27 @@ pub(crate) fn select_taking(
     Ok(columns.into_iter().map(row).collect())
 }
 
-/// One series of an instant selector.
-pub(crate) fn column(context: &Context<'_>, select: &Select, grid: &Grid, found: &Found<'_>, taking: Taking) -> Column {
+/// One series of an instant selector, into an empty column.
+pub(crate) fn fill(
+    context: &Context<'_>,
+    (select, taking): (&Select, Taking),
+    grid: &Grid,
+    found: &Found<'_>,
+    column: &mut Column,
+) {
     if select.extent == Extent::Smoothed && taking == Taking::Value {
-        return smoothed(context, select, grid, found);
+        return smoothed(context, select, grid, found, column);
     }
     let stats = select.stats_only && found.histogram_rows.is_some();
     let hinted = if stats { stats_only(found) } else { Vec::new() };
-    let mut column = Column::empty(grid.steps);
     let times = found.times;
-    let mut next = 0;
+    let mut next = Finger::default();
     for step in 0..grid.steps {
         let end = select.end(grid.time(step));
         if select.at_ms.is_none() || step == 0 {
-            next += times[next..].iter().take_while(|t| **t <= end).count();
+            next.advance(times, end);
         }
-        let Some(at) = next.checked_sub(1) else { continue };
+        let Some(at) = next.at.checked_sub(1) else { continue };
         if times[at] <= end.saturating_sub(context.lookback_ms) || is_stale(found.values[at]) {
             continue;
         }
@@ -93,7 +99,6 @@ pub(crate) fn column(context: &Context<'_>, select: &Select, grid: &Grid, found:
             },
         }
     }
-    column
 }
 
 /// The histograms of a series, by row, reduced to count and sum. What the buckets say about resets is kept in the
@@ -122,10 +127,9 @@ pub(crate) fn stats_only(found: &Found<'_>) -> Vec<Option<Arc<FloatHistogram>>> 
 }
 
 /// Between two samples the line that joins them, after the last one its value.
-fn smoothed(context: &Context<'_>, select: &Select, grid: &Grid, found: &Found<'_>) -> Column {
+fn smoothed(context: &Context<'_>, select: &Select, grid: &Grid, found: &Found<'_>, column: &mut Column) {
     let series = RangeSeries::of(found, false);
     let mut notices = Notices::default();
-    let mut column = Column::empty(grid.steps);
     for step in 0..grid.steps {
         let at = select.end(grid.time(step));
         let (from, to) = (at.saturating_sub(context.lookback_ms), at.saturating_add(context.lookback_ms));
@@ -153,7 +157,6 @@ fn smoothed(context: &Context<'_>, select: &Select, grid: &Grid, found: &Found<'
         }
     }
     notices.report(context, found.labels.name(), select.span);
-    column
 }
 
 fn smoothed_histogram(

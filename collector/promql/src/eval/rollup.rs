@@ -76,6 +76,8 @@ pub(crate) struct Rollup<'a> {
     offset_ms: i64,
     at_ms: Option<i64>,
     extent: Extent,
+    /// For what of this kind there is a shorter way where a series has only floats.
+    floats_only: Option<counter::Kind>,
 }
 
 impl<'a> Rollup<'a> {
@@ -99,7 +101,8 @@ impl<'a> Rollup<'a> {
         if call.function.name == "double_exponential_smoothing" {
             trend::check_factors(&args)?;
         }
-        Ok(Self { context, call, function, grid: *grid, args, range_ms, offset_ms, at_ms, extent })
+        let floats_only = counter::Kind::of(call.function.name).filter(|_| extent == Extent::Plain);
+        Ok(Self { context, call, function, grid: *grid, args, range_ms, offset_ms, at_ms, extent, floats_only })
     }
 
     /// How far beyond the window samples may be looked at, before and behind.
@@ -138,8 +141,21 @@ impl<'a> Rollup<'a> {
     /// One series over all steps.
     pub(crate) fn column(&self, series: &RangeSeries<'_>, metric: &str) -> Column {
         let mut column = Column::empty(self.grid.steps);
-        let mut notices = Notices::default();
+        self.fill(series, metric, &mut column);
+        column
+    }
+
+    /// One series over all steps, into an empty column.
+    fn fill(&self, series: &RangeSeries<'_>, metric: &str, column: &mut Column) {
         let resets = self.resets(series);
+        if let Some(kind) = self.floats_only
+            && series.histograms.is_empty()
+            && series.starts.is_none()
+        {
+            counter::fill_floats(self, kind, (&series.times, &series.values, &resets), column);
+            return self.report(&Notices::default(), metric, column);
+        }
+        let mut notices = Notices::default();
         let (before, behind) = self.reach();
         let (mut floats, mut histograms, mut reset) = (Fingers::default(), Fingers::default(), Fingers::default());
         let mut args = [0.0; 2];
@@ -175,8 +191,7 @@ impl<'a> Rollup<'a> {
                 Some(Value::Shared(histogram)) => column.set_histogram(step, histogram),
             }
         }
-        self.report(&notices, metric, &column);
-        column
+        self.report(&notices, metric, column);
     }
 
     /// Where a counter of floats was reset: indices of the first sample afterwards.
@@ -184,7 +199,12 @@ impl<'a> Rollup<'a> {
         if !matches!(self.call.function.name, "rate" | "increase") || self.extent != Extent::Plain {
             return Vec::new();
         }
-        let values = &series.values;
+        let values = &*series.values;
+        // Without a branch for each: mostly there are none.
+        let falls: usize = values.iter().skip(1).zip(values).map(|(now, before)| usize::from(now < before)).sum();
+        if falls == 0 && series.starts.is_none() {
+            return Vec::new();
+        }
         (1..values.len())
             .filter(|at| values[*at] < values[*at - 1] || series.start_reset(*at))
             .map(|at| at as u32)
@@ -204,7 +224,8 @@ impl<'a> Rollup<'a> {
         }
     }
 
-    pub(crate) fn found_column(&self, found: &Found<'_>) -> Column {
+    /// One series as it was read, into an empty column.
+    pub(crate) fn fill_found(&self, found: &Found<'_>, column: &mut Column) {
         let stats = match &self.call.input {
             RangeInput::Select(select) => select.stats_only,
             RangeInput::Subquery(_) => false,
@@ -214,7 +235,34 @@ impl<'a> Rollup<'a> {
             series.starts = None;
             series.histogram_starts = None;
         }
-        self.column(&series, found.labels.name())
+        self.fill(&series, found.labels.name(), column);
+    }
+}
+
+/// An index that moves forward along times, mostly as far as the last time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Finger {
+    pub(crate) at: usize,
+    stride: usize,
+}
+
+impl Finger {
+    /// Moves to the first time after `bound`.
+    #[inline]
+    pub(crate) fn advance(&mut self, times: &[i64], bound: i64) {
+        let guess = self.at + self.stride;
+        if guess > self.at
+            && times.get(guess - 1).is_some_and(|t| *t <= bound)
+            && times.get(guess).is_none_or(|t| *t > bound)
+        {
+            self.at = guess;
+            return;
+        }
+        let from = self.at;
+        while times.get(self.at).is_some_and(|t| *t <= bound) {
+            self.at += 1;
+        }
+        self.stride = self.at - from;
     }
 }
 
@@ -271,7 +319,8 @@ fn selected(rollup: &Rollup<'_>, select: &Select) -> Result<Vec<Row>, QueryError
     let selection = rollup.open(select)?;
     let table = Arc::clone(&selection.series);
     let columns = collect(rollup.context, selection, |found| {
-        let column = rollup.found_column(found);
+        let mut column = Column::empty(rollup.grid.steps);
+        rollup.fill_found(found, &mut column);
         if column.present.is_empty() {
             return Ok(None);
         }

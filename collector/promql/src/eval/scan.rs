@@ -3,10 +3,12 @@
 //! Batches come from the source one by one; each is cut into pieces of some thousand samples, and pieces are taken by
 //! whichever thread is free. Results are put back into the order of series.
 
+use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rayon::iter::{IntoParallelIterator, ParallelBridge, ParallelIterator};
+use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::Context;
 use crate::error::QueryError;
@@ -142,6 +144,76 @@ impl Drop for Held {
     }
 }
 
+/// Where threads get their pieces from. Batches come from the source one at a time, and one is read ahead while others
+/// are worked on.
+struct Feed<'a> {
+    batches: Mutex<Option<Batches>>,
+    pieces: Mutex<VecDeque<Piece>>,
+    /// The thread that is reading a batch, one more than its index.
+    reader: AtomicUsize,
+    threads: usize,
+    budget: &'a Arc<Budget>,
+}
+
+type Batches = Box<dyn Iterator<Item = Result<SeriesBatch, SourceError>> + Send>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Feed<'_> {
+    fn next(&self) -> Result<Option<Piece>, QueryError> {
+        loop {
+            let mut pieces = lock(&self.pieces);
+            if let Some(piece) = pieces.pop_front() {
+                let few = pieces.len() < self.threads;
+                drop(pieces);
+                if few && let Ok(mut batches) = self.batches.try_lock() {
+                    self.read(&mut batches)?;
+                }
+                return Ok(Some(piece));
+            }
+            drop(pieces);
+            let me = rayon::current_thread_index().map_or(0, |index| index + 1);
+            if me != 0 && self.reader.load(Ordering::Relaxed) == me {
+                // The source itself works on these threads and this one, while it waits for others, was given a
+                // share of ours: what it waits for must not wait for it.
+                return Ok(None);
+            }
+            let mut batches = lock(&self.batches);
+            if lock(&self.pieces).is_empty() && !self.read(&mut batches)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads one batch; false when there is none.
+    fn read(&self, batches: &mut Option<Batches>) -> Result<bool, QueryError> {
+        let Some(source) = batches else { return Ok(false) };
+        self.reader.store(rayon::current_thread_index().map_or(0, |index| index + 1), Ordering::Relaxed);
+        let batch = source.next();
+        self.reader.store(0, Ordering::Relaxed);
+        let held = match batch.map(|batch| Held::new(batch?, self.budget)) {
+            Some(Ok(held)) => Arc::new(held),
+            Some(Err(error)) => {
+                *batches = None;
+                return Err(error);
+            }
+            None => {
+                *batches = None;
+                return Ok(false);
+            }
+        };
+        lock(&self.pieces).extend(held.pieces().into_iter().map(|piece| (Arc::clone(&held), piece)));
+        Ok(true)
+    }
+
+    fn close(&self) {
+        *lock(&self.batches) = None;
+        lock(&self.pieces).clear();
+    }
+}
+
 /// Folds every series into an accumulator; each thread has its own, and they are joined at the end.
 pub(crate) fn fold<A: Send>(
     context: &Context<'_>,
@@ -149,45 +221,34 @@ pub(crate) fn fold<A: Send>(
     fresh: impl Fn() -> A + Sync + Send,
     add: impl Fn(&mut A, &Found<'_>) -> Result<(), QueryError> + Sync + Send,
     join: impl Fn(A, A) -> A + Sync + Send,
-) -> Result<A, QueryError> {
-    let series = Arc::clone(&selection.series);
-    let labels = series.labels.as_slice();
-    let budget = &context.budget;
-    let work = |mut into: A, held: &Held, piece: Range<usize>| -> Result<A, QueryError> {
-        budget.check()?;
-        for found in piece.filter_map(|at| held.found(at, labels)) {
-            add(&mut into, &found)?;
+) -> Result<Option<A>, QueryError> {
+    let labels = selection.series.labels.as_slice();
+    let few = labels.len() <= SERIES_SEQUENTIAL;
+    let threads = if few { 1 } else { rayon::current_num_threads() };
+    let feed = Feed {
+        batches: Mutex::new(Some(selection.batches)),
+        pieces: Mutex::default(),
+        reader: AtomicUsize::new(0),
+        threads: threads - 1,
+        budget: &context.budget,
+    };
+    let work = || -> Result<Option<A>, QueryError> {
+        let mut into = None;
+        while let Some((held, piece)) = feed.next()? {
+            context.budget.check()?;
+            let into = into.get_or_insert_with(&fresh);
+            for found in piece.filter_map(|at| held.found(at, labels)) {
+                add(into, &found)?;
+            }
         }
         Ok(into)
     };
-    if labels.len() <= SERIES_SEQUENTIAL || rayon::current_num_threads() == 1 {
-        let mut into = fresh();
-        for batch in selection.batches {
-            let held = Held::new(batch?, budget)?;
-            for piece in held.pieces() {
-                into = work(into, &held, piece)?;
-            }
-        }
-        return Ok(into);
+    if threads == 1 {
+        return work();
     }
-    let cut = |batch: Result<SeriesBatch, SourceError>| -> Vec<Result<Piece, QueryError>> {
-        match batch.map_err(QueryError::from).and_then(|batch| Held::new(batch, budget)) {
-            Ok(held) => {
-                let held = Arc::new(held);
-                held.pieces().into_iter().map(|piece| Ok((Arc::clone(&held), piece))).collect()
-            }
-            Err(error) => vec![Err(error)],
-        }
-    };
-    selection
-        .batches
-        .par_bridge()
-        .flat_map(|batch| cut(batch).into_par_iter())
-        .try_fold(&fresh, |into, piece| {
-            let (held, piece) = piece?;
-            work(into, &held, piece)
-        })
-        .try_reduce(&fresh, |a, b| Ok(join(a, b)))
+    let worker = |_| work().inspect_err(|_| feed.close());
+    let folded: Result<Vec<Option<A>>, QueryError> = (0..threads).into_par_iter().with_max_len(1).map(worker).collect();
+    Ok(folded?.into_iter().flatten().reduce(join))
 }
 
 /// Makes something of every series, in the order of series.
@@ -206,7 +267,7 @@ pub(crate) fn collect<R: Send>(
         a.append(&mut b);
         a
     };
-    let mut all = fold(context, selection, Vec::new, add, join)?;
+    let mut all = fold(context, selection, Vec::new, add, join)?.unwrap_or_default();
     all.sort_by_key(|(id, _)| *id);
     Ok(all)
 }

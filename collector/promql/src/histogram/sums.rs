@@ -8,13 +8,10 @@ use super::{FloatHistogram, IncompatibleSchemas, ResetHint};
 #[inline]
 pub(crate) fn kahan(more: f64, sum: f64, compensation: f64) -> (f64, f64) {
     let total = sum + more;
-    let compensation = if total.is_infinite() {
-        0.0
-    } else if sum.abs() >= more.abs() {
-        compensation + ((sum - total) + more)
-    } else {
-        compensation + ((more - total) + sum)
-    };
+    // What was lost, exactly, and without a branch on which of the two is greater.
+    let part = total - sum;
+    let lost = compensation + ((sum - (total - part)) + (more - part));
+    let compensation = if total.is_infinite() { 0.0 } else { lost };
     (total, compensation)
 }
 

@@ -44,6 +44,8 @@ pub(super) struct Accumulator {
     /// Cells whose value is a running mean, because a sum would leave the numbers.
     running: Option<Bits>,
     floats: Bits,
+    /// Groups whose steps are all known to have floats.
+    whole: Vec<bool>,
     histograms: HashMap<usize, HistogramCell>,
     drop_name: Vec<bool>,
     noticed: Noticed,
@@ -62,6 +64,7 @@ impl Accumulator {
             count: vec![0.0; if count { cells } else { 0 }],
             running: None,
             floats: Bits::none(cells),
+            whole: vec![false; groups],
             histograms: HashMap::new(),
             drop_name: vec![false; groups],
             noticed: Noticed::default(),
@@ -78,6 +81,10 @@ impl Accumulator {
         self.drop_name[group] |= drop_name;
         let base = group * self.steps;
         if column.histograms.is_none() && column.present.is_full() {
+            if self.whole[group] {
+                return self.add_whole(group, &column.values);
+            }
+            self.whole[group] = true;
             for (step, value) in column.values.iter().enumerate() {
                 self.add_float(base + step, *value);
             }
@@ -88,6 +95,33 @@ impl Accumulator {
                 None => self.add_float(base + step, column.values[step]),
                 Some(histogram) => self.add_histogram(base + step, metric, histogram),
             }
+        }
+    }
+
+    /// Adds floats at all steps to a group that has some at all steps.
+    fn add_whole(&mut self, group: usize, values: &[f64]) {
+        let base = group * self.steps;
+        let cells = base..base + self.steps;
+        match self.op {
+            Aggregation::Sum => {
+                let sums = self.value[cells.clone()].iter_mut().zip(&mut self.second[cells]);
+                for ((sum, compensation), value) in sums.zip(values) {
+                    (*sum, *compensation) = kahan(*value, *sum, *compensation);
+                }
+            }
+            Aggregation::Count => self.count[cells].iter_mut().for_each(|count| *count += 1.0),
+            Aggregation::Min => {
+                for (least, value) in self.value[cells].iter_mut().zip(values) {
+                    *least = if *least > *value || least.is_nan() { *value } else { *least };
+                }
+            }
+            Aggregation::Max => {
+                for (most, value) in self.value[cells].iter_mut().zip(values) {
+                    *most = if *most < *value || most.is_nan() { *value } else { *most };
+                }
+            }
+            Aggregation::Group => {}
+            _ => values.iter().enumerate().for_each(|(step, value)| self.add_float(base + step, *value)),
         }
     }
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use super::histograms::{add, histogram_rate, subtract};
 use super::window::{Notices, Value, Window, is_start_reset, starts_overlap};
+use super::{Finger, Fingers, Rollup};
+use crate::eval::column::Column;
 use crate::histogram::{FloatHistogram, ResetHint};
 
 /// How much sparser than the average the distance to an end of the window may be to count as covered.
@@ -74,6 +76,68 @@ pub(super) fn extrapolated(
         factor /= window.range_seconds();
     }
     Some(scaled(result, factor))
+}
+
+/// Which of the three.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    counter: bool,
+    per_second: bool,
+}
+
+impl Kind {
+    pub(super) fn of(function: &str) -> Option<Self> {
+        match function {
+            "rate" => Some(Self { counter: true, per_second: true }),
+            "increase" => Some(Self { counter: true, per_second: false }),
+            "delta" => Some(Self { counter: false, per_second: false }),
+            _ => None,
+        }
+    }
+}
+
+/// What [`extrapolated`] gives at each step, of a series that has only floats without start times.
+pub(super) fn fill_floats(rollup: &Rollup<'_>, kind: Kind, series: (&[i64], &[f64], &[u32]), column: &mut Column) {
+    let (times, values, resets) = series;
+    let (mut from, mut to, mut reset) = (Finger::default(), Finger::default(), Fingers::default());
+    let range_seconds = rollup.range_ms as f64 / 1000.0;
+    for step in 0..rollup.grid.steps {
+        let end = rollup.window_end(step);
+        let start = end.saturating_sub(rollup.range_ms);
+        to.advance(times, end);
+        from.advance(times, start);
+        if to.at < from.at + 2 {
+            continue;
+        }
+        let last = to.at - 1;
+        let (first_value, first_t, last_t) = (values[from.at], times[from.at], times[last]);
+        let mut grown = values[last] - first_value;
+        if !resets.is_empty() {
+            reset.advance_indices(resets, from.at + 1, to.at);
+            for at in &resets[reset.from..reset.to.max(reset.from)] {
+                grown += values[*at as usize - 1];
+            }
+        }
+        let mut to_start = (first_t - start) as f64 / 1000.0;
+        let mut to_end = (end - last_t) as f64 / 1000.0;
+        let interval = (last_t - first_t) as f64 / 1000.0;
+        let average = interval / (last - from.at) as f64;
+        let threshold = average * EXTRAPOLATION_SLACK;
+        if to_start >= threshold {
+            to_start = average / 2.0;
+        }
+        if kind.counter && grown > 0.0 && first_value >= 0.0 {
+            to_start = to_start.min(interval * (first_value / grown));
+        }
+        if to_end >= threshold {
+            to_end = average / 2.0;
+        }
+        let mut factor = (interval + to_start + to_end) / interval;
+        if kind.per_second {
+            factor /= range_seconds;
+        }
+        column.set_float(step, grown * factor);
+    }
 }
 
 fn scaled(value: Value, factor: f64) -> Value {
@@ -155,6 +219,15 @@ struct Last<'a> {
 
 /// The last two samples of a window, older first.
 fn last_samples<'a>(window: &Window<'a>) -> Option<(Last<'a>, Last<'a>)> {
+    if window.histograms.is_empty() {
+        let (times, values, starts) = (window.times(), window.values(), window.starts());
+        let last = values.len() - 1;
+        let float = |at: usize| {
+            let start = starts.map_or(0, |starts| starts[at]);
+            Last { t: times[at], start, float: values[at], histogram: None }
+        };
+        return (last > 0).then(|| (float(last - 1), float(last)));
+    }
     let mut floats = window.times().iter().enumerate().rev();
     let mut histograms = window.histogram_times().iter().enumerate().rev();
     let (mut float, mut histogram) = (floats.next(), histograms.next());

@@ -24,7 +24,7 @@ pub(crate) struct RangeSeries<'a> {
 
 impl<'a> RangeSeries<'a> {
     pub(crate) fn of(found: &Found<'a>, stats: bool) -> Self {
-        if found.histogram_rows.is_none() && !found.values.iter().any(|value| is_stale(*value)) {
+        if found.histogram_rows.is_none() && !found.values.iter().fold(false, |any, value| any | is_stale(*value)) {
             return Self {
                 times: Cow::Borrowed(found.times),
                 values: Cow::Borrowed(found.values),
