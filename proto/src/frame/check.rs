@@ -1,14 +1,20 @@
 //! Whether a batch is consistent, so that encoding it cannot index out of bounds. The readers build consistent
 //! batches; this turns their bug into an error in one place, at about a nanosecond a row.
 
+use std::sync::Arc;
+
 use super::dictionary::DEFINITION_BYTES;
 use super::value::weight;
 use super::{BATCH_BYTES_MAX, FrameError};
 use crate::attribute::KeyValue;
-use crate::batch::{Batch, MetricBatch, SpanBatch};
+use crate::batch::{Batch, HistogramLayout, MetricBatch, SpanBatch};
+use crate::identity::{Scope, SeriesIdentity};
 
 /// What an attribute's place in its owner is counted as.
-const PLACE_BYTES: usize = 40;
+const PLACE_BYTES: usize = 48;
+
+/// What a resource, scope or series is counted as, with its texts' places and, at worst, a shape of its own.
+const OWNER_BYTES: usize = 4 * DEFINITION_BYTES;
 
 /// `Ok` when all columns of `batch` have the lengths and all indices the ranges that its documentation says.
 pub(super) fn check(batch: &Batch) -> Result<(), FrameError> {
@@ -23,34 +29,45 @@ pub(super) fn check(batch: &Batch) -> Result<(), FrameError> {
 
 /// At least the memory that the decoder will charge, so that what was taken from a sender can be decoded.
 fn weigh_metrics(metrics: &MetricBatch) -> usize {
-    let series: usize = metrics
-        .series
-        .iter()
-        .map(|series| DEFINITION_BYTES + 2 * PLACE_BYTES + series.name.len() + pairs(series.attributes.iter()))
-        .sum();
-    let layouts: usize = metrics
-        .histograms
-        .layouts
-        .iter()
-        .map(|layout| match layout {
-            crate::HistogramLayout::Explicit { bounds } => 128 + 24 * bounds.len(),
-            crate::HistogramLayout::Exponential { .. } => 128,
-        })
-        .sum();
-    series
-        + layouts
+    let mut bytes = 0;
+    let mut before: Option<&SeriesIdentity> = None;
+    for series in &metrics.series {
+        bytes += OWNER_BYTES + series.name.len() + series.unit.len() + pairs(series.attributes.iter());
+        // Neighbours share theirs; what is counted too often only errs on the safe side.
+        if before.is_none_or(|before| !Arc::ptr_eq(&before.resource, &series.resource)) {
+            bytes += OWNER_BYTES + pairs(series.resource.attributes.iter());
+        }
+        if before.is_none_or(|before| !Arc::ptr_eq(&before.scope, &series.scope)) {
+            bytes += weigh_scope(&series.scope);
+        }
+        before = Some(series);
+    }
+    let layouts = metrics.histograms.layouts.iter().map(|layout| match layout {
+        HistogramLayout::Explicit { bounds } => 128 + 24 * bounds.len(),
+        HistogramLayout::Exponential { .. } => 128,
+    });
+    bytes
+        + layouts.sum::<usize>()
         + 64 * metrics.numbers.series.len()
         + 224 * metrics.histograms.series.len()
         + 24 * metrics.histograms.counts.len()
-        + 128 * metrics.exemplars.series.len()
+        + 160 * metrics.exemplars.series.len()
         + pairs(metrics.exemplars.attributes.iter())
+}
+
+fn weigh_scope(scope: &Scope) -> usize {
+    OWNER_BYTES + scope.name.len() + scope.version.len() + pairs(scope.attributes.iter())
 }
 
 fn weigh_spans(spans: &SpanBatch) -> usize {
     let (events, links) = (&spans.events, &spans.links);
     let places = spans.attributes.len() + events.attributes.len() + links.attributes.len();
     let strings: usize = spans.strings.iter().map(|text| 8 * PLACE_BYTES + text.len()).sum();
+    let resources: usize = spans.resources.iter().map(|resource| OWNER_BYTES + pairs(resource.attributes.iter())).sum();
+    let scopes: usize = spans.scopes.iter().map(|scope| weigh_scope(scope)).sum();
     strings
+        + resources
+        + scopes
         + 400 * spans.len()
         + 160 * (events.time_ns.len() + links.trace_id.len())
         + PLACE_BYTES * places
@@ -58,7 +75,7 @@ fn weigh_spans(spans: &SpanBatch) -> usize {
 }
 
 fn pairs<'a>(pairs: impl Iterator<Item = &'a KeyValue>) -> usize {
-    pairs.map(|pair| 2 * PLACE_BYTES + pair.key.len() + 2 * weight(&pair.value)).sum()
+    pairs.map(|pair| DEFINITION_BYTES + 2 * PLACE_BYTES + pair.key.len() + 2 * weight(&pair.value)).sum()
 }
 
 fn check_metrics(metrics: &MetricBatch) -> Result<(), FrameError> {

@@ -439,6 +439,45 @@ fn unique_values_do_not_fill_the_dictionary() {
     assert!(encoder.dictionary_bytes() < 2048, "{}", encoder.dictionary_bytes());
 }
 
+/// What the encoder takes, the decoder takes: near the bound too, with little shared.
+#[test]
+fn a_batch_near_the_bound_is_taken_by_both_or_by_neither() {
+    let mut dice = Dice(17);
+    for doubling in 12..20 {
+        let mut batch = Batch::default();
+        for at in 0..1_u32 << doubling {
+            let attributes = Attributes::new(vec![KeyValue::new(format!("k{at}"), format!("{:x}", dice.roll()))]);
+            batch.metrics.series.push(Arc::new(SeriesIdentity::new(SeriesParts {
+                name: format!("m{at}").into(),
+                unit: "".into(),
+                kind: MetricKind::Gauge,
+                temporality: Temporality::Unspecified,
+                resource: Arc::new(Resource { attributes: attributes.clone() }),
+                scope: Arc::new(Scope {
+                    name: format!("s{at}").into(),
+                    version: "".into(),
+                    attributes: attributes.clone(),
+                }),
+                attributes,
+            })));
+            batch.metrics.numbers.series.push(at);
+            batch.metrics.numbers.start_ns.push(dice.roll() as i64);
+            batch.metrics.numbers.time_ns.push(dice.roll() as i64);
+            batch.metrics.numbers.value.push(1.0);
+        }
+        let mut frame = Vec::new();
+        match Encoder::new().encode(&batch, &mut frame) {
+            Ok(()) => assert_eq!(Decoder::new().decode(&frame).unwrap().metrics.points(), 1 << doubling),
+            Err(error) => {
+                assert!(matches!(error, FrameError::TooBig { .. }), "{error}");
+                assert!(doubling > 14, "sixteen thousand series are not too many");
+                return;
+            }
+        }
+    }
+    panic!("half a million resources in one batch should have been too many");
+}
+
 /// A batch that is not consistent is refused, not a panic, and the epoch goes on.
 #[test]
 fn an_inconsistent_batch_is_refused_and_harms_nothing() {
