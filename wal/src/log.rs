@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::error::WalError;
 use crate::record::{PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, put_record};
 use crate::recover::{Recovery, recover};
-use crate::segment::{Segment, SegmentReader, create, sync_dir};
+use crate::segment::{Segment, SegmentReader, create, empty, rename, sync_dir};
 
 /// Positions that a restart leaves out, beyond those that the last segment can have given out.
 const RESTART_GAP: u64 = 1 << 16;
@@ -79,6 +79,8 @@ struct Active {
     durable_bytes: u64,
     /// An operation failed such that nothing may be appended any more.
     broken: bool,
+    /// The disk had no room for the last record.
+    cramped: bool,
 }
 
 impl Wal {
@@ -116,7 +118,10 @@ impl Wal {
     #[must_use]
     pub fn needs_rotation(&self) -> bool {
         let Some(active) = &self.active else { return true };
-        active.broken || self.segments[&active.base].bytes >= self.options.segment_bytes_max
+        let segment = &self.segments[&active.base];
+        // Acked records in the way of new ones: rotation gives their space back.
+        let in_the_way = active.cramped && segment.records > 0 && segment.is_acked();
+        active.broken || in_the_way || segment.bytes >= self.options.segment_bytes_max
     }
 
     /// Appends a record to the active segment: its position. Durable after [`Self::sync`].
@@ -147,8 +152,11 @@ impl Wal {
         if let Err(error) = written {
             // A part may have been written. If it cannot be cut off, the segment ends here.
             active.broken = active.file.set_len(segment.bytes).is_err();
-            return Err(WalError::io("writing", &segment.path, error));
+            let error = WalError::io("writing", &segment.path, error);
+            active.cramped = matches!(error, WalError::DiskFull { .. });
+            return Err(error);
         }
+        active.cramped = false;
         segment.records += 1;
         segment.bytes += length;
         self.total_bytes += length;
@@ -194,14 +202,33 @@ impl Wal {
         // must be one that no file has.
         let newest = self.segments.keys().next_back().copied();
         let base = newest.map_or(self.next_position, |newest| self.next_position.max(newest + 1));
-        let (file, path) = create(&self.dir, base)?;
+        let (file, path) = match create(&self.dir, base) {
+            Err(error @ WalError::DiskFull { .. }) => self.recycle(base, error)?,
+            created => created?,
+        };
         let durable_bytes = SEGMENT_HEADER_BYTES as u64;
-        self.active = Some(Active { file, base, durable_records: 0, durable_bytes, broken: false });
+        self.active = Some(Active { file, base, durable_records: 0, durable_bytes, broken: false, cramped: false });
         self.segments.insert(base, Segment::new(path, base));
         self.next_position = base;
         self.total_bytes += durable_bytes;
         self.remove_acked()?;
         Ok(base)
+    }
+
+    /// A segment made of the newest one, when that is acked and the disk has no room for another file. The name goes
+    /// first: whatever a crash leaves behind, the name says how far positions have come.
+    fn recycle(&mut self, base: u64, full: WalError) -> Result<(File, PathBuf), WalError> {
+        let Some(acked) = self.segments.values().next_back().filter(|newest| newest.is_acked()) else {
+            return Err(full);
+        };
+        let (old, bytes) = (acked.base, acked.bytes);
+        let path = rename(&self.dir, acked, base)?;
+        self.active = None;
+        self.segments.remove(&old);
+        self.total_bytes -= bytes;
+        self.next_position = base;
+        let file = empty(&path, base).map_err(|error| WalError::io("recycling", &path, error))?;
+        Ok((file, path))
     }
 
     /// Forgets the record at `position`; a sealed segment goes with its last one. Unknown positions are ignored.

@@ -105,6 +105,23 @@ pub(crate) fn create(dir: &Path, base: u64) -> Result<(File, PathBuf), WalError>
     Ok((file, path))
 }
 
+/// Gives the file of `segment` the name of a segment that begins with `base`.
+pub(crate) fn rename(dir: &Path, segment: &Segment, base: u64) -> Result<PathBuf, WalError> {
+    let path = path_of(dir, base);
+    std::fs::rename(&segment.path, &path).map_err(|error| WalError::io("renaming", &segment.path, error))?;
+    sync_dir(dir)?;
+    Ok(path)
+}
+
+/// Makes the file at `path` an empty segment that begins with `base`, in the space that it has.
+pub(crate) fn empty(path: &Path, base: u64) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    file.set_len(0)?;
+    file.write_all_at(&segment_header(base), 0)?;
+    file.sync_all()?;
+    Ok(file)
+}
+
 /// Makes creations, renames and removals in `dir` durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), WalError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|error| WalError::io("syncing directory", dir, error))

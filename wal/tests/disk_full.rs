@@ -12,15 +12,25 @@ const DIR: &str = "WEIR_TEST_SMALL_DISK";
 /// restart on the full disk.
 #[test]
 fn a_full_disk_is_full_and_corrupts_nothing() {
+    on_a_small_disk("a_full_disk_is_full_and_corrupts_nothing", fill);
+}
+
+/// One segment has all the space, and all of it is acked: its space is used again, positions are not.
+#[test]
+fn an_acked_segment_makes_room_even_when_no_file_can_be_created() {
+    on_a_small_disk("an_acked_segment_makes_room_even_when_no_file_can_be_created", fill_with_one_segment);
+}
+
+fn on_a_small_disk(test: &str, run: fn(&Path)) {
     if let Some(dir) = std::env::var_os(DIR) {
-        return fill(Path::new(&dir));
+        return run(Path::new(&dir));
     }
     let dir = tempfile::tempdir().unwrap();
     let status = Command::new("unshare")
         .args(["-rm", "sh", "-c", "mount -t tmpfs -o size=512k tmpfs \"$1\" && shift && exec \"$@\"", "sh"])
         .arg(dir.path())
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "a_full_disk_is_full_and_corrupts_nothing", "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env(DIR, dir.path())
         .status()
         .expect("unshare (util-linux) runs");
@@ -65,6 +75,35 @@ fn fill(dir: &Path) {
     let mut expected = positions(&wal, payload);
     assert_eq!(expected.pop(), Some(position));
     assert!(kept.ends_with(&expected) && expected.len() >= kept.len() - 60, "only acked segments went");
+}
+
+fn fill_with_one_segment(dir: &Path) {
+    let options = WalOptions { segment_bytes_max: 1 << 30, total_bytes_max: 1 << 30, first_position: 1 };
+    let (mut wal, _) = Wal::open(dir, options).unwrap();
+    let mut last = 0;
+    for size in [3001, 101, 1] {
+        while let Ok(position) = wal.append(&vec![7; size]) {
+            last = position;
+        }
+    }
+    wal.sync().unwrap();
+    assert_eq!(wal.rotate().unwrap_err().kind(), ErrorKind::Full, "unacked records keep their space");
+    wal.ack_below(last).unwrap();
+    assert_eq!(wal.rotate().unwrap_err().kind(), ErrorKind::Full, "so does the last one");
+    wal.ack(last).unwrap();
+    drop(wal);
+
+    let (mut wal, recovery) = Wal::open(dir, options).unwrap();
+    assert!(recovery.records > 0 && wal.needs_rotation(), "a restart forgets acks, and there is no room");
+    wal.ack_below(u64::MAX).unwrap();
+    wal.rotate().unwrap();
+    let position = wal.append(&[8; 3001]).unwrap();
+    wal.sync().unwrap();
+    assert!(position > last);
+    drop(wal);
+    let (wal, recovery) = Wal::open(dir, options).unwrap();
+    assert!(recovery.quarantined.is_empty());
+    assert_eq!(positions(&wal, |_| vec![8; 3001]), [position]);
 }
 
 /// The positions of all records, each payload checked.
