@@ -92,6 +92,8 @@ own_metrics! {
         "Bytes of acknowledged data behind the damage in those segments.";
     QUEUE_SET_ASIDE = "weir_queue_set_aside_records_total", Counter, [],
         "Records that a collector refused for good; kept beside the queue as files.";
+    QUEUE_UNREADABLE = "weir_queue_unreadable_segments_total", Counter, [],
+        "Times that push could not read a segment; its records stay in the queue.";
 
     // push: the agent's side of the push stream.
     PUSH_CONNECTED = "weir_push_connected", Gauge, [],

@@ -93,6 +93,7 @@ impl Session {
                 Ok(next) => next,
                 Err(error) => {
                     tracing::error!(%error, "a queue segment cannot be read; the next one is sent");
+                    metrics::counter!(names::QUEUE_UNREADABLE).increment(1);
                     self.paused_until = Some(Instant::now() + UNREADABLE_PAUSE);
                     continue;
                 }

@@ -140,3 +140,56 @@ async fn a_directory_that_cannot_be_written_is_an_error_at_open() {
     let settings = QueueSettings { dir: file, bytes_max: 1 << 20 };
     assert!(Queue::open(&settings, NOW_NS).is_err());
 }
+
+const SMALL_DISK: &str = "WEIR_TEST_SMALL_DISK";
+
+/// A real full disk (a small tmpfs in a mount namespace of its own, where this test runs itself again): appends are
+/// Full, what was taken can all be decoded, and there is room again after acks.
+#[test]
+fn a_full_disk_is_full_and_harms_nothing() {
+    if let Some(dir) = std::env::var_os(SMALL_DISK) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return runtime.block_on(fill(Path::new(&dir)));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let status = std::process::Command::new("unshare")
+        .args(["-rm", "sh", "-c", "mount -t tmpfs -o size=256k tmpfs \"$1\" && shift && exec \"$@\"", "sh"])
+        .arg(dir.path())
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "queue::tests::a_full_disk_is_full_and_harms_nothing"])
+        .env(SMALL_DISK, dir.path())
+        .status()
+        .expect("unshare (util-linux) runs");
+    assert!(status.success());
+}
+
+async fn fill(dir: &Path) {
+    let queue = open(dir, 1 << 30);
+    let (mut taken, mut value) = (Vec::new(), 0.0);
+    let mut refused = 0;
+    while refused < 3 {
+        value += 1.0;
+        // Every batch has a series of its own, so that the frame after a refused one would miss definitions.
+        let mut unique = batch(value);
+        let mut series = SeriesIdentity::clone(&unique.metrics.series[0]);
+        series.name = format!("level.{value}.{}", "x".repeat(700)).into();
+        unique.metrics.series[0] = Arc::new(series);
+        match queue.append(unique).await {
+            Ok(position) => taken.push((position, value)),
+            Err(error) => {
+                assert!(matches!(error, SinkError::Full { .. }), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(taken.len() > 100, "the disk holds more than {} records", taken.len());
+    assert_eq!(values(&queue).await, taken);
+    queue.ack(taken.iter().map(|(position, _)| *position).collect()).await;
+    queue.segments().await;
+    std::thread::park_timeout(Duration::from_millis(1100));
+    for value in [-1.0, -2.0] {
+        queue.append(batch(value)).await.unwrap();
+    }
+    let found = values(&queue).await;
+    assert_eq!(found.iter().rev().take(2).map(|(_, value)| *value).collect::<Vec<_>>(), [-2.0, -1.0]);
+}

@@ -253,6 +253,9 @@ fn keep_file(dir: &Path, position: u64, payload: &[u8]) -> std::io::Result<()> {
         std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
     kept.sort_unstable();
     let surplus = (kept.len() + 1).saturating_sub(REFUSED_FILES_MAX);
-    kept.iter().take(surplus).try_for_each(std::fs::remove_file)?;
+    for path in &kept[..surplus] {
+        tracing::warn!(path = %path.display(), "removing the oldest refused record");
+        std::fs::remove_file(path)?;
+    }
     std::fs::write(dir.join(format!("{position:020}.frame")), payload)
 }
