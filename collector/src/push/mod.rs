@@ -9,8 +9,9 @@
 //! acknowledged twice and stored once. Several batches are made durable at once, and acknowledged in any order.
 //!
 //! When ingest is full, the agent is told, and the rest of that epoch is skipped until the agent begins it again; its
-//! records are still in its queue. Only bytes that can never be decoded are refused for good. A frame in a format
-//! that this version does not know is none of those: the agent is newer, and keeps it until the collector is, too.
+//! records are still in its queue. Only bytes that do not decode are refused for good, and only the second time: an
+//! epoch is asked for once more, since the wire may have been at fault. A frame in a format that this version does not
+//! know is never refused for good: the agent is newer, and keeps it until the collector is, too.
 //!
 //! A stream owns its state and runs inside the response that tonic polls: when the connection is gone, so is all of
 //! it, and nothing had to be spawned.

@@ -30,6 +30,12 @@ const UNKNOWN_FORMAT_PAUSE: Duration = Duration::from_secs(60);
 /// How long an agent waits that sent a frame of an epoch that is not open here.
 const UNKNOWN_EPOCH_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long an agent waits whose frame did not decode.
+const UNREADABLE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Epochs remembered as asked for once more.
+const ASKED_AGAIN_MAX: usize = 64;
+
 /// Names in a Hello are for people; longer ones are cut.
 const NAME_CHARS_MAX: usize = 200;
 
@@ -43,6 +49,8 @@ pub(super) struct Session<I> {
     agent: Option<Arc<Agent>>,
     /// The one used last stands last.
     epochs: Vec<Epoch>,
+    /// Epochs with a frame that did not decode, each asked for once more: the wire may have been at fault.
+    asked_again: VecDeque<u64>,
     pending: FuturesUnordered<BoxFuture<'static, Settled>>,
     replies: VecDeque<ToAgent>,
     /// Nothing more is read.
@@ -104,6 +112,7 @@ impl<I: Ingest> Session<I> {
             stop,
             agent: None,
             epochs: Vec::new(),
+            asked_again: VecDeque::new(),
             pending: FuturesUnordered::new(),
             replies: VecDeque::new(),
             closing: false,
@@ -196,9 +205,21 @@ impl<I: Ingest> Session<I> {
             Err(error @ FrameError::Version(_)) => {
                 self.refuse_for_now(position, epoch, UNKNOWN_FORMAT_PAUSE, error.to_string());
             }
-            Err(error) => self.refuse(position, epoch, error.to_string()),
+            Err(error) => self.refuse_bytes(position, epoch, &error),
         }
         Ok(())
+    }
+
+    /// Bytes that did not decode: the agent has them checksummed, so they are asked for once more.
+    fn refuse_bytes(&mut self, position: u64, epoch: u64, error: &FrameError) {
+        if self.asked_again.contains(&epoch) {
+            return self.refuse(position, epoch, error.to_string());
+        }
+        if self.asked_again.len() >= ASKED_AGAIN_MAX {
+            self.asked_again.pop_front();
+        }
+        self.asked_again.push_back(epoch);
+        self.refuse_for_now(position, epoch, UNREADABLE_PAUSE, error.to_string());
     }
 
     /// Takes the decoder of `epoch` out; a fresh one when the epoch begins.

@@ -243,25 +243,45 @@ async fn full_skips_the_rest_of_the_epoch_until_it_begins_again() {
     assert_eq!(world.stored(), [(1, 1.0), (2, 2.0), (3, 3.0)]);
 }
 
+/// Bytes that do not decode are asked for once more, then refused; so is what can never be stored. Nothing else suffers.
 #[tokio::test]
-async fn bytes_that_do_not_decode_are_refused_and_the_stream_goes_on() {
+async fn bytes_that_never_decode_are_refused_and_the_stream_goes_on() {
     let world = World::new().await;
     let mut stream = world.greeted().await;
-    stream.frame(1, 1, true, b"WF\x01garbage garbage garbage".to_vec()).await;
-    world.fail(IngestErrorKind::Invalid, 0);
-    for expected in [1, 2] {
+    let epoch = frames(&[1.0, 2.0, 3.0]);
+    let mut damaged = epoch[1].clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    for attempt in 0..2 {
+        stream.frame(1, 1, true, epoch[0].clone()).await;
+        stream.frame(1, 2, false, damaged.clone()).await;
+        assert_eq!(stream.acks(1).await, [1]);
         match stream.heard().await.unwrap() {
-            Some(to_agent::Message::Refused(refused)) => {
-                assert_eq!((refused.position, refused.epoch), (expected, expected));
-            }
-            other => panic!("not Refused: {other:?}"),
-        }
-        if expected == 1 {
-            stream.frame(2, 2, true, frames(&[5.0])[0].clone()).await;
+            Some(to_agent::Message::Full(full)) => assert_eq!((attempt, full.position, full.epoch), (0, 2, 1)),
+            Some(to_agent::Message::Refused(refused)) => assert_eq!((attempt, refused.position), (1, 2)),
+            other => panic!("neither Full nor Refused: {other:?}"),
         }
     }
-    stream.frame(3, 3, true, frames(&[6.0])[0].clone()).await;
-    assert_eq!(stream.acks(1).await, [3]);
+    world.fail(IngestErrorKind::Invalid, 0);
+    stream.frame(2, 4, true, frames(&[5.0])[0].clone()).await;
+    assert!(matches!(stream.heard().await.unwrap(), Some(to_agent::Message::Refused(refused)) if refused.epoch == 2));
+    stream.frame(3, 5, true, frames(&[6.0])[0].clone()).await;
+    assert_eq!(stream.acks(1).await, [5]);
+    assert_eq!(world.stored(), [(1, 1.0), (5, 6.0)]);
+}
+
+/// The wire damaged a frame: the epoch comes again, and all of it is stored.
+#[tokio::test]
+async fn a_frame_that_the_wire_damaged_is_stored_the_second_time() {
+    let world = World::new().await;
+    let mut stream = world.greeted().await;
+    let epoch = frames(&[1.0, 2.0]);
+    let mut damaged = epoch[0].clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    stream.frame(1, 1, true, damaged).await;
+    assert!(matches!(stream.heard().await.unwrap(), Some(to_agent::Message::Full(full)) if full.position == 1));
+    stream.frame(1, 1, true, epoch[0].clone()).await;
+    stream.frame(1, 2, false, epoch[1].clone()).await;
+    assert_eq!(stream.acks(2).await, [1, 2]);
 }
 
 /// A newer agent's format is not the agent's fault: it keeps its data until the collector is newer too.
