@@ -8,11 +8,11 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use crate::error::StoreError;
-use crate::traces::TracesView;
 use crate::metrics::memtable::{Layer, MetricMemtable};
 use crate::metrics::read::{Loaded, MetricPart};
 use crate::metrics::{Exemplar, HistogramChunk, NumberChunk, SeriesIndex};
 use crate::part::Part;
+use crate::traces::TracesView;
 
 /// Chunks as they are read; an error ends the stream of one partition, not the query.
 pub type Chunks<T> = Box<dyn Iterator<Item = Result<T, StoreError>> + Send>;
