@@ -400,3 +400,38 @@ async fn serving_ends_after_stop_once_open_requests_are_answered() {
     tasks.join_next().await.unwrap().unwrap().unwrap();
     assert_eq!(sink.batches.lock().unwrap()[0].0.spans.len(), 2);
 }
+
+#[tokio::test]
+async fn garbage_on_the_port_harms_only_its_own_connection() {
+    let edge = Edge::plain().await;
+    let mut client = edge.grpc().await;
+    // Bytes of a small generator: plain noise, noise behind a TLS hello, an HTTP/2 preface with noise for frames.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    for head in
+        [&b""[..], b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\n"]
+    {
+        let mut connection = TcpStream::connect(edge.address).await.unwrap();
+        let bytes: Vec<u8> = head.iter().copied().chain((0..4096).map(|_| noise())).collect();
+        connection.write_all(&bytes).await.ok();
+        connection.shutdown().await.ok();
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer).await.ok();
+    }
+    // A gRPC body whose length lies, through HTTP/1.
+    let path =
+        format!("POST {TRACES} HTTP/1.1\r\nhost: weir\r\nconnection: close\r\ncontent-type: application/grpc\r\n");
+    for body in [&b"\0\xff\xff\xff\xff"[..], b"\x07\0\0\0\x01a", b"\0\0"] {
+        let mut request = format!("{path}content-length: {}\r\n\r\n", body.len()).into_bytes();
+        request.extend_from_slice(body);
+        let (code, head, _) = edge.http(&request).await;
+        assert_eq!(code, 200, "a gRPC refusal is in its headers");
+        assert!(head.contains("grpc-status: 3"), "{head}");
+    }
+    let answer: ExportTraceServiceResponse = export(&mut client, TRACES, traces_request(3, 0)).await.unwrap();
+    assert_eq!(answer.partial_success, None);
+    assert_eq!(edge.spans(), 3);
+}
