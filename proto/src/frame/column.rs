@@ -27,9 +27,8 @@ const STEPS: u8 = 4;
 const PLANES: u8 = 5;
 const STEP_PLANES: u8 = 6;
 
-/// What each form would take, found in one pass.
+/// What each form but the constant one would take, found in one pass.
 struct Sizes {
-    constant: bool,
     runs: usize,
     varints: usize,
     step_runs: usize,
@@ -41,12 +40,12 @@ struct Sizes {
 /// Appends `values` in the smallest form; nothing for an empty column.
 pub(super) fn put_column(values: &[u64], out: &mut Vec<u8>) {
     let Some(&first) = values.first() else { return };
-    let sizes = measure(values);
-    if sizes.constant {
+    if values.iter().all(|&value| value == first) {
         out.push(CONSTANT);
         put_varint(first, out);
         return;
     }
+    let sizes = measure(values);
     let planes = width(sizes.value_bits) * values.len();
     let step_planes = width(sizes.step_bits) * values.len();
     let forms = [
@@ -130,7 +129,7 @@ fn sum_steps(values: &mut [u64]) {
 }
 
 fn measure(values: &[u64]) -> Sizes {
-    let mut sizes = Sizes { constant: true, runs: 0, varints: 0, step_runs: 0, steps: 0, value_bits: 0, step_bits: 0 };
+    let mut sizes = Sizes { runs: 0, varints: 0, step_runs: 0, steps: 0, value_bits: 0, step_bits: 0 };
     // Neither can be the first value's run: the first value and the first step always open one.
     let (mut before, mut step_before) = (0_u64, None);
     for (at, &value) in values.iter().enumerate() {
@@ -143,7 +142,6 @@ fn measure(values: &[u64]) -> Sizes {
         // Two bytes for a run's length: long runs are few, short ones take one.
         if at == 0 || step != 0 {
             sizes.runs += value_len + 2;
-            sizes.constant &= at == 0;
         }
         if step_before != Some(step) {
             sizes.step_runs += step_len + 2;

@@ -210,7 +210,7 @@ fn take_definitions(
             scope: Arc::clone(&told.scopes[scopes[row] as usize]),
             attributes,
         })));
-        told.last.push(LastPoint::default());
+        told.last.push(LastPoint::new(temporality));
     }
     told.bytes += (counts.new_resources + counts.new_scopes) * DEFINITION_BYTES;
     Ok(())

@@ -14,7 +14,7 @@ use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
 use crate::attribute::Value;
-use crate::identity::{Fingerprint, Resource, Scope, SeriesIdentity};
+use crate::identity::{Fingerprint, Resource, Scope, SeriesIdentity, Temporality};
 
 /// The text columns, in the order of their numbers.
 pub(super) mod text {
@@ -54,8 +54,10 @@ pub(super) const DEFINITION_BYTES: usize = 256;
 pub(super) const NONE: u32 = u32::MAX;
 
 /// The last point of a series: what the next one is expected to resemble.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct LastPoint {
+    /// The series' temporality, here because the series itself lies elsewhere in memory.
+    pub(super) temporality: Temporality,
     /// Bits of the last number.
     pub(super) value: u64,
     /// Start of the last point.
@@ -64,6 +66,13 @@ pub(super) struct LastPoint {
     pub(super) time_ns: i64,
     /// The last buckets of a cumulative histogram.
     pub(super) histogram: Option<Box<LastHistogram>>,
+}
+
+impl LastPoint {
+    /// Before the first point of a series.
+    pub(super) fn new(temporality: Temporality) -> Self {
+        Self { temporality, value: 0, start_ns: 0, time_ns: 0, histogram: None }
+    }
 }
 
 /// The last point of a cumulative histogram.
@@ -83,8 +92,11 @@ pub(super) struct Known {
     /// Attribute keys (after the text columns) and their values.
     pub(super) keys: Vec<KnownKey>,
     key_ids: HashMap<Arc<str>, u32, RandomState>,
-    shape_ids: HashMap<Box<[u32]>, u32, RandomState>,
-    last_shape: Option<(Box<[u32]>, u32)>,
+    shapes: Vec<Box<[u32]>>,
+    /// Numbers of shapes, by the hash of their keys.
+    shape_ids: HashTable<u32>,
+    shape_hasher: RandomState,
+    last_shape: usize,
     resources: HashMap<Arc<Resource>, u32, RandomState>,
     scopes: HashMap<Arc<Scope>, u32, RandomState>,
     series_ids: HashMap<Fingerprint, u32, RandomState>,
@@ -144,19 +156,21 @@ impl Known {
 
     /// The number of the shape with these keys; `true` when it is new.
     pub(super) fn shape(&mut self, keys: &[u32]) -> (u32, bool) {
-        if let Some((last, id)) = &self.last_shape
-            && last.as_ref() == keys
-        {
-            return (*id, false);
+        if self.shapes.get(self.last_shape).is_some_and(|last| last.as_ref() == keys) {
+            return (number(self.last_shape), false);
         }
-        let found = self.shape_ids.get(keys).copied();
-        let id = found.unwrap_or_else(|| number(self.shape_ids.len()));
-        self.last_shape = Some((keys.into(), id));
-        if found.is_none() {
-            self.bytes += 4 * keys.len() + DEFINITION_BYTES;
-            self.shape_ids.insert(keys.into(), id);
+        let hash = self.shape_hasher.hash_one(keys);
+        if let Some(&id) = self.shape_ids.find(hash, |&id| self.shapes[id as usize].as_ref() == keys) {
+            self.last_shape = id as usize;
+            return (id, false);
         }
-        (id, found.is_none())
+        let id = number(self.shapes.len());
+        let (shapes, hasher) = (&self.shapes, &self.shape_hasher);
+        self.shape_ids.insert_unique(hash, id, |&other| hasher.hash_one(shapes[other as usize].as_ref()));
+        self.bytes += 4 * keys.len() + DEFINITION_BYTES;
+        self.last_shape = self.shapes.len();
+        self.shapes.push(keys.into());
+        (id, true)
     }
 
     /// The number of `resource`; `true` when it is new.
@@ -187,7 +201,7 @@ impl Known {
         if known == next {
             self.bytes += DEFINITION_BYTES + 16 * series.attributes.len();
             self.series.push(Arc::clone(series));
-            self.last.push(LastPoint::default());
+            self.last.push(LastPoint::new(series.temporality));
             return (known, true);
         }
         self.series[known as usize] = Arc::clone(series);

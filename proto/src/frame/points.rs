@@ -124,7 +124,7 @@ pub(super) fn put_numbers(known: &mut Known, numbers: &[u32], points: &NumberCol
     for row in 0..n {
         let at = numbers[points.series[row] as usize] as usize;
         let last = &mut known.last[at];
-        starts.push(start_residual(last, &known.series[at], points.start_ns[row], points.time_ns[row]));
+        starts.push(start_residual(last, points.start_ns[row], points.time_ns[row]));
         let bits = points.value[row].to_bits();
         let before = std::mem::replace(&mut last.value, bits);
         if bits == before {
@@ -171,7 +171,7 @@ pub(super) fn take_numbers(
     for row in 0..n {
         let at = numbers[points.series[row] as usize] as usize;
         let last = &mut told.last[at];
-        points.start_ns.push(undo_start(last, &told.series[at], starts[row], points.time_ns[row]));
+        points.start_ns.push(undo_start(last, starts[row], points.time_ns[row]));
         let bits = match classes[row] {
             SAME => last.value,
             WHOLE => {
@@ -210,23 +210,23 @@ fn thousandths(bits: u64) -> Option<i64> {
 
 /// What the start differs by from what is expected, and remembers both times.
 #[inline]
-fn start_residual(last: &mut LastPoint, series: &SeriesIdentity, start_ns: i64, time_ns: i64) -> u64 {
-    let residual = start_ns.wrapping_sub(expected_start(last, series));
+fn start_residual(last: &mut LastPoint, start_ns: i64, time_ns: i64) -> u64 {
+    let residual = start_ns.wrapping_sub(expected_start(last));
     (last.start_ns, last.time_ns) = (start_ns, time_ns);
     zigzag(residual)
 }
 
 #[inline]
-fn undo_start(last: &mut LastPoint, series: &SeriesIdentity, residual: u64, time_ns: i64) -> i64 {
-    let start_ns = expected_start(last, series).wrapping_add(unzigzag(residual));
+fn undo_start(last: &mut LastPoint, residual: u64, time_ns: i64) -> i64 {
+    let start_ns = expected_start(last).wrapping_add(unzigzag(residual));
     (last.start_ns, last.time_ns) = (start_ns, time_ns);
     start_ns
 }
 
 /// A delta begins where the one before ended; everything else began when it did.
 #[inline]
-fn expected_start(last: &LastPoint, series: &SeriesIdentity) -> i64 {
-    if series.temporality == Temporality::Delta { last.time_ns } else { last.start_ns }
+fn expected_start(last: &LastPoint) -> i64 {
+    if last.temporality == Temporality::Delta { last.time_ns } else { last.start_ns }
 }
 
 /// Appends histogram points.
@@ -241,8 +241,8 @@ pub(super) fn put_histograms(known: &mut Known, numbers: &[u32], points: &Histog
     let mut buckets = Vec::with_capacity(points.counts.len());
     for row in 0..n {
         let at = numbers[points.series[row] as usize] as usize;
-        let (last, series) = (&mut known.last[at], &known.series[at]);
-        starts.push(start_residual(last, series, points.start_ns[row], points.time_ns[row]));
+        let last = &mut known.last[at];
+        starts.push(start_residual(last, points.start_ns[row], points.time_ns[row]));
         let owned = points.counts_offsets[row] as usize..points.counts_offsets[row + 1] as usize;
         let now = LastHistogram {
             count: points.count[row],
@@ -256,7 +256,7 @@ pub(super) fn put_histograms(known: &mut Known, numbers: &[u32], points: &Histog
         for (bucket, &value) in now.counts.iter().enumerate() {
             buckets.push(difference(value, expected_bucket(before, &now, bucket)));
         }
-        remember_histogram(last, series, now);
+        remember_histogram(last, now);
     }
     put_column(&starts, out);
     put_column(&cast(&points.time_ns), out);
@@ -297,8 +297,8 @@ pub(super) fn take_histograms(
     points.counts = column(cursor, total)?;
     for row in 0..n {
         let at = numbers[points.series[row] as usize] as usize;
-        let (last, series) = (&mut told.last[at], &told.series[at]);
-        points.start_ns.push(undo_start(last, series, starts[row], points.time_ns[row]));
+        let last = &mut told.last[at];
+        points.start_ns.push(undo_start(last, starts[row], points.time_ns[row]));
         let nothing = LastHistogram::default();
         let before = last.histogram.as_deref().unwrap_or(&nothing);
         let owned = points.counts_offsets[row] as usize..points.counts_offsets[row + 1] as usize;
@@ -313,7 +313,7 @@ pub(super) fn take_histograms(
         points.count.push(now.count);
         points.zero_count.push(now.zero_count);
         points.counts[owned].copy_from_slice(&now.counts);
-        remember_histogram(last, series, now);
+        remember_histogram(last, now);
     }
     Ok(points)
 }
@@ -331,8 +331,8 @@ fn expected_bucket(before: &LastHistogram, now: &LastHistogram, bucket: usize) -
 }
 
 /// Deltas are small as they are; only cumulative buckets are worth keeping.
-fn remember_histogram(last: &mut LastPoint, series: &SeriesIdentity, now: LastHistogram) {
-    if series.temporality == Temporality::Cumulative {
+fn remember_histogram(last: &mut LastPoint, now: LastHistogram) {
+    if last.temporality == Temporality::Cumulative {
         last.histogram = Some(Box::new(now));
     }
 }
