@@ -21,7 +21,9 @@ pub mod scrape;
 mod settings;
 
 pub use running::{Agent, AgentError, AgentErrorKind};
-pub use settings::{AgentFlags, AgentSettings, DATA_DIR_DEFAULT, OTLP_GRPC_DEFAULT, OTLP_HTTP_DEFAULT};
+pub use settings::{
+    AgentFlags, AgentSettings, DATA_DIR_DEFAULT, OTLP_GRPC_DEFAULT, OTLP_HTTP_DEFAULT, RefusalObserver,
+};
 
 /// Nanoseconds since the epoch, now. The agent's edges read the clock; what is below them is told the time.
 #[must_use]

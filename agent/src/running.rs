@@ -6,20 +6,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use weir_observe::Recorder;
 use weir_proto::{Attributes, Batch, KeyValue, Resource, semconv};
-use weir_receive::{ListenError, Receiver, router, serve};
+use weir_receive::{ListenError, NotTaken, Receiver, Sender, Sink, SinkError, router, serve};
 
 use crate::batch::{Batcher, Intake};
 use crate::host::Host;
 use crate::push::{AgentId, HISTORY_BYTES_PER_SECOND, IdentityError, Push, PushSettings};
 use crate::queue::{Queue, QueueSettings};
 use crate::scrape::{ScrapeError, Scraper};
-use crate::settings::AgentSettings;
+use crate::settings::{AgentSettings, RefusalObserver};
 use crate::wall_clock_ns;
 
 /// Requests that are still open this long after a stop are left to their fate: their senders retry.
@@ -217,12 +219,39 @@ fn push(settings: &AgentSettings, agent: AgentId, queue: &Arc<Queue>) -> Result<
     Ok(stage)
 }
 
+/// The receiver's sink: batches go on, refusals are told.
+struct Edge {
+    intake: Intake,
+    on_refusal: RefusalObserver,
+}
+
+impl Sink for Edge {
+    async fn accept(&self, batch: Batch, _from: &Sender) -> Result<(), SinkError> {
+        self.intake.put(batch).await
+    }
+
+    fn refused(&self, from: &Sender, what: &NotTaken<'_>) {
+        (self.on_refusal)(from, what);
+    }
+}
+
+/// For probes and for people: whether we live, and our own counters.
+fn health(recorder: Option<Recorder>) -> Router {
+    let text = move || async move { recorder.map(|recorder| recorder.text()).unwrap_or_default() };
+    Router::new()
+        .route("/-/healthy", get(|| async { "Weir agent is healthy.\n" }))
+        .route("/-/ready", get(|| async { "Weir agent is ready.\n" }))
+        .route("/metrics", get(text))
+}
+
 /// Everything that data comes in by.
 fn take_in(settings: AgentSettings, listeners: [TcpListener; 2], intake: &Intake) -> Result<Stage, AgentError> {
     let mut stage = Stage::new();
-    let receiver = Receiver::new(Arc::new(intake.clone()), settings.receive);
+    let edge = Edge { intake: intake.clone(), on_refusal: settings.on_refusal };
+    let receiver = Receiver::new(Arc::new(edge), settings.receive);
+    let router = router(&receiver).merge(health(settings.recorder.clone()));
     for listener in listeners {
-        let (router, stop) = (router(&receiver), stage.stop.clone());
+        let (router, stop) = (router.clone(), stage.stop.clone());
         stage.tasks.spawn(async move {
             if let Err(error) = serve(listener, router, stop.cancelled_owned()).await {
                 tracing::error!(%error, "OTLP is taken no more");

@@ -1,11 +1,13 @@
 //! What an agent is told: the file, then the environment and flags over it, valid and without options.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use clap::Args;
+use hashbrown::HashSet;
 use weir_observe::Recorder;
 use weir_proto::config::ConfigFile;
-use weir_receive::{Listen, ReceiveSettings};
+use weir_receive::{Listen, NotTaken, ReceiveSettings, Sender};
 use weir_red::RedLimits;
 
 use crate::host::HostSettings;
@@ -68,7 +70,12 @@ pub struct AgentSettings {
     pub queue_bytes_max: u64,
     /// Our own counters, sent like everyone's; `None` when another part of this process sends them.
     pub recorder: Option<Recorder>,
+    /// Told of everything that senders are refused; by default each new reason is logged.
+    pub on_refusal: RefusalObserver,
 }
+
+/// Told who was refused what.
+pub type RefusalObserver = Arc<dyn Fn(&Sender, &NotTaken<'_>) + Send + Sync>;
 
 impl AgentSettings {
     /// Lays `flags` over `file`. `data_dir` is what flag or caller decided.
@@ -104,8 +111,21 @@ impl AgentSettings {
             red: RedLimits::default(),
             queue_bytes_max: weir.queue_bytes_max.map_or(QUEUE_BYTES_DEFAULT, |bytes| bytes.0),
             recorder: None,
+            on_refusal: log_refusals(),
         })
     }
+}
+
+/// Logs the first refusal of each reason; the counters have the rest.
+fn log_refusals() -> RefusalObserver {
+    let logged: Mutex<HashSet<&'static str>> = Mutex::default();
+    Arc::new(move |from, what| {
+        if logged.lock().unwrap_or_else(PoisonError::into_inner).insert(what.reason) {
+            let NotTaken { signal, items, reason, message } = what;
+            let signal = signal.as_str();
+            tracing::warn!(services = ?from.services, peer = ?from.peer, signal, items, reason, message, "refused");
+        }
+    })
 }
 
 /// People write `collector:9348`; the stream needs a URL.

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use weir_proto::{Batch, names};
-use weir_receive::{Sender, Sink, SinkError};
+use weir_receive::SinkError;
 use weir_red::{RedLimits, RedReducer};
 
 use crate::wall_clock_ns;
@@ -92,12 +92,6 @@ impl Intake {
         });
         tasks.detach_all();
         (Self { parcels }, batches)
-    }
-}
-
-impl Sink for Intake {
-    async fn accept(&self, batch: Batch, _from: &Sender) -> Result<(), SinkError> {
-        self.put(batch).await
     }
 }
 

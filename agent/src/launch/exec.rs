@@ -4,16 +4,20 @@ use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::python::QUESTION;
 use super::{LaunchError, Plan, PlannedFile, Probe, PythonFindings};
 
 /// Enough for a shebang and for the head of a package.json.
 const HEAD_BYTES: u64 = 4096;
+/// The agent is on this machine, or nearly.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// This machine, with the search path that the command will see.
 #[derive(Clone, Debug)]
@@ -52,6 +56,11 @@ impl Probe for Machine {
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let answer = said.trim_end().lines().last().unwrap_or_default();
         serde_json::from_str(answer).map_err(|error| format!("it answered {answer:?}: {error}"))
+    }
+
+    fn is_listening(&self, address: &str) -> bool {
+        let addresses = address.to_socket_addrs().into_iter().flatten();
+        addresses.into_iter().any(|address| TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok())
     }
 }
 

@@ -79,6 +79,8 @@ pub trait Probe {
     /// # Errors
     /// What went wrong, in words, when it does not run.
     fn ask_python(&self, interpreter: &Path) -> Result<PythonFindings, String>;
+    /// Whether something listens at `HOST:PORT`.
+    fn is_listening(&self, address: &str) -> bool;
 }
 
 /// Why nothing was started.
@@ -157,6 +159,7 @@ pub fn plan(launch: &Launch, environment: &Variables, probe: &dyn Probe) -> Resu
             program.display()
         )),
     }
+    note_silence(launch, probe, &mut draft);
     let Draft { variables, files, notes, .. } = draft;
     Ok(Plan { program, arguments: launch.command.clone(), variables, files, notes, service })
 }
@@ -222,6 +225,15 @@ fn put_common(launch: &Launch, service: &str, draft: &mut Draft<'_>) {
     if resource_attribute(draft.environment, "service.instance.id").is_none() {
         let instance = format!("service.instance.id={}", launch.instance);
         draft.prepend("OTEL_RESOURCE_ATTRIBUTES", instance, ",");
+    }
+}
+
+/// Says that nobody listens, when it is our endpoint: the program runs all the same, and its SDK tries again.
+fn note_silence(launch: &Launch, probe: &dyn Probe, draft: &mut Draft<'_>) {
+    let is_ours = draft.variables.contains_key(OsStr::new("OTEL_EXPORTER_OTLP_ENDPOINT"));
+    let address = launch.endpoint.trim_start_matches("http://").trim_end_matches('/');
+    if is_ours && !probe.is_listening(address) {
+        draft.notes.push(format!("nothing listens at {} yet; start `weir up` or `weir agent`", launch.endpoint));
     }
 }
 

@@ -11,6 +11,7 @@ const REGISTER: &str = "/srv/shop/node_modules/@opentelemetry/auto-instrumentati
 struct Described {
     files: BTreeMap<PathBuf, &'static str>,
     python: PythonFindings,
+    agent_listens: bool,
 }
 
 impl Default for Described {
@@ -43,7 +44,7 @@ impl Default for Described {
             pip: true,
             scripts: "/venv/bin".into(),
         };
-        Self { files: files.into_iter().map(|(path, head)| (path.into(), head)).collect(), python }
+        Self { files: files.into_iter().map(|(path, head)| (path.into(), head)).collect(), python, agent_listens: true }
     }
 }
 
@@ -63,6 +64,11 @@ impl Probe for Described {
 
     fn ask_python(&self, _: &Path) -> Result<PythonFindings, String> {
         Ok(self.python.clone())
+    }
+
+    fn is_listening(&self, address: &str) -> bool {
+        assert_eq!(address, "127.0.0.1:4318");
+        self.agent_listens
     }
 }
 
@@ -207,4 +213,13 @@ fn services_are_named_by_what_says_most() {
     ] {
         assert_eq!(planned(command, &[]).unwrap().service, name, "{command:?}");
     }
+}
+
+#[test]
+fn nobody_listening_is_said_and_hinders_nothing() {
+    let machine = Described { agent_listens: false, ..Described::default() };
+    let said = plan(&launch(&["python", "app.py"]), &Variables::new(), &machine).unwrap().notes;
+    assert_eq!(said, ["nothing listens at http://127.0.0.1:4318 yet; start `weir up` or `weir agent`"]);
+    let elsewhere = variables(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://elsewhere:4318")]);
+    assert_eq!(plan(&launch(&["python", "app.py"]), &elsewhere, &machine).unwrap().notes, [""; 0]);
 }

@@ -57,3 +57,28 @@ async fn one_agent_per_data_directory() {
     agent.shutdown().await.unwrap();
     Agent::start(settings(dir.path())).await.unwrap();
 }
+
+#[tokio::test]
+async fn refusals_are_told_and_probes_are_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let told: Arc<std::sync::Mutex<Vec<&'static str>>> = Arc::default();
+    let telling = Arc::clone(&told);
+    let settings = AgentSettings {
+        on_refusal: Arc::new(move |_, what| telling.lock().unwrap().push(what.reason)),
+        ..settings(dir.path())
+    };
+    let agent = Agent::start(settings).await.unwrap();
+    for (request, code) in [
+        ("POST /v1/metrics HTTP/1.1\r\ncontent-type: text/css\r\ncontent-length: 0\r\n", "415"),
+        ("GET /-/healthy HTTP/1.1\r\n", "200"),
+        ("GET /metrics HTTP/1.1\r\n", "200"),
+    ] {
+        let mut connection = TcpStream::connect(agent.otlp_http).await.unwrap();
+        connection.write_all(format!("{request}host: weir\r\nconnection: close\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer.split(' ').nth(1), Some(code), "{request}");
+    }
+    assert_eq!(*told.lock().unwrap(), ["media_type"]);
+    agent.shutdown().await.unwrap();
+}
