@@ -168,6 +168,10 @@ impl Lane {
         };
         if let Some(end) = end {
             reader.extend(end);
+            if reader.offset() >= end {
+                self.reader = Some(reader);
+                return Ok(());
+            }
         }
         let read = tokio::task::spawn_blocking(move || {
             let chunk = read_chunk(&mut reader);

@@ -16,7 +16,7 @@
 mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -59,6 +59,9 @@ pub struct QueueSettings {
     pub bytes_max: u64,
 }
 
+/// Called at the points where a crash test wants to die.
+pub type FaultHook = Arc<dyn Fn(&'static str) + Send + Sync>;
+
 /// How far the queue is durable. Published after every commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Head {
@@ -100,6 +103,15 @@ impl Queue {
     /// # Errors
     /// When the directory cannot be used.
     pub fn open(settings: &QueueSettings, now_ns: i64) -> Result<Self, WalError> {
+        Self::open_with_fault(settings, now_ns, None)
+    }
+
+    /// The same, with a hook that crash tests die in: it is called with `append` (appended, not synced),
+    /// `before_ack` (durable, nobody told) and `after_ack` (the senders are told).
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with_fault(settings: &QueueSettings, now_ns: i64, fault: Option<FaultHook>) -> Result<Self, WalError> {
         let seconds = u64::try_from(now_ns / 1_000_000_000).unwrap_or(0);
         let options = WalOptions {
             segment_bytes_max: SEGMENT_BYTES_MAX.min(settings.bytes_max / SEGMENTS_MIN),
@@ -116,7 +128,7 @@ impl Queue {
             tracing::info!(records, segments, bytes, "the queue holds records of before");
         }
         let (commands, waiting) = mpsc::channel(COMMANDS_MAX);
-        let (writer, head) = Writer::new(wal, settings.dir.clone());
+        let (writer, head) = Writer::new(wal, settings.dir.clone(), fault);
         let thread = std::thread::Builder::new()
             .name("weir-queue".into())
             .spawn(move || writer.run(waiting))

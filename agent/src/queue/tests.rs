@@ -193,3 +193,61 @@ async fn fill(dir: &Path) {
     let found = values(&queue).await;
     assert_eq!(found.iter().rev().take(2).map(|(_, value)| *value).collect::<Vec<_>>(), [-2.0, -1.0]);
 }
+
+const CRASH: &str = "WEIR_TEST_CRASH";
+
+/// An agent is killed with -9 in append, before and after the answer: what was answered is there, under its position,
+/// and no position is given out twice. The test runs itself again as the agent; one that did not die fails.
+#[test]
+fn a_killed_agent_keeps_what_it_answered() {
+    if let Ok(crash) = std::env::var(CRASH) {
+        let (point, nth, dir) =
+            (crash.split(',').next().unwrap(), crash.split(',').nth(1).unwrap(), crash.split(',').nth(2).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return runtime.block_on(append_until_killed(point.to_owned(), nth.parse().unwrap(), Path::new(dir)));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for point in ["append", "before_ack", "after_ack"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut answered = Vec::new();
+        for nth in [1, 7, 30] {
+            let mut agent = std::process::Command::new(std::env::current_exe().unwrap());
+            let agent = agent.args(["--exact", "queue::tests::a_killed_agent_keeps_what_it_answered", "--nocapture"]);
+            let ended = agent.env(CRASH, format!("{point},{nth},{}", dir.path().display())).output().unwrap();
+            assert!(!ended.status.success(), "{point} {nth}: it did not die");
+            for line in String::from_utf8(ended.stdout).unwrap().lines().filter(|line| line.starts_with("answered ")) {
+                let mut words = line.split(' ').skip(1);
+                answered.push((words.next().unwrap().parse().unwrap(), words.next().unwrap().parse().unwrap()));
+            }
+            assert!(answered.is_sorted_by(|a: &(u64, f64), b| a.0 < b.0), "positions rise over restarts");
+        }
+        assert!(answered.len() >= 30, "{point}: {} answers", answered.len());
+        let queue = runtime.block_on(async { open(dir.path(), 1 << 20) });
+        let found = runtime.block_on(values(&queue));
+        for record in &answered {
+            assert!(found.contains(record), "{point}: {record:?} was answered and is gone");
+        }
+        let surplus = found.len() - answered.len();
+        assert!(surplus <= 12, "{point}: {surplus} records that nobody was told of");
+    }
+}
+
+async fn append_until_killed(point: String, nth: usize, dir: &Path) {
+    let calls = std::sync::atomic::AtomicUsize::new(0);
+    let hook: FaultHook = Arc::new(move |at| {
+        if at == point && calls.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1 == nth {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+            loop {
+                std::thread::park();
+            }
+        }
+    });
+    let settings = QueueSettings { dir: dir.join("queue"), bytes_max: 1 << 20 };
+    let queue = Queue::open_with_fault(&settings, NOW_NS, Some(hook)).unwrap();
+    for value in 0..1000 {
+        // Two at a time, so that commits have more than one record.
+        let (value, other) = (f64::from(2 * value), f64::from(2 * value + 1));
+        let (first, second) = tokio::join!(queue.append(batch(value)), queue.append(batch(other)));
+        println!("answered {} {value}\nanswered {} {other}", first.unwrap(), second.unwrap());
+    }
+}

@@ -9,7 +9,7 @@ use weir_proto::{Batch, names};
 use weir_receive::SinkError;
 use weir_wal::{Wal, WalError};
 
-use super::{COMMIT_AFTER, COMMIT_BYTES, Command, DICTIONARY_BYTES_MAX, Head, refused_dir};
+use super::{COMMIT_AFTER, COMMIT_BYTES, Command, DICTIONARY_BYTES_MAX, FaultHook, Head, refused_dir};
 
 /// How long a sender is asked to wait when the queue is full.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -35,10 +35,11 @@ pub(super) struct Writer {
     waiting_since: Option<Instant>,
     disk_full_until: Option<Instant>,
     head: watch::Sender<Head>,
+    fault: Option<FaultHook>,
 }
 
 impl Writer {
-    pub(super) fn new(wal: Wal, dir: PathBuf) -> (Self, watch::Receiver<Head>) {
+    pub(super) fn new(wal: Wal, dir: PathBuf, fault: Option<FaultHook>) -> (Self, watch::Receiver<Head>) {
         let (head, reader) = watch::channel(Head::default());
         let writer = Self {
             wal,
@@ -50,6 +51,7 @@ impl Writer {
             waiting_since: None,
             disk_full_until: None,
             head,
+            fault,
         };
         writer.publish();
         (writer, reader)
@@ -102,6 +104,7 @@ impl Writer {
     fn append(&mut self, batch: &Batch, done: oneshot::Sender<Result<u64, SinkError>>) {
         match self.try_append(batch) {
             Ok(position) => {
+                self.fault("append");
                 self.waiting_since.get_or_insert_with(Instant::now);
                 self.waiting_bytes += self.frame.len() as u64;
                 self.waiting.push((done, position));
@@ -159,7 +162,9 @@ impl Writer {
                 metrics::counter!(names::QUEUE_RECORDS).increment(waiting.len() as u64);
                 metrics::counter!(names::QUEUE_RECORD_BYTES).increment(bytes);
                 self.publish();
+                self.fault("before_ack");
                 waiting.into_iter().for_each(|(done, position)| drop(done.send(Ok(position))));
+                self.fault("after_ack");
             }
             Err(error) => {
                 tracing::error!(%error, records = waiting.len(), "the queue could not be synced");
@@ -222,6 +227,12 @@ impl Writer {
             }
         }
         Ok(())
+    }
+
+    fn fault(&self, point: &'static str) {
+        if let Some(hook) = &self.fault {
+            hook(point);
+        }
     }
 
     fn publish(&self) {
