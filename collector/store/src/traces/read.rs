@@ -63,25 +63,28 @@ impl SpanPart {
         self.part.entry()
     }
 
-    /// The row of a trace in `traces`, if spans of it are here.
+    /// The rows in `traces` of those of `trace_ids` that have spans here, found in one read.
     ///
     /// # Errors
     /// When a table cannot be read.
-    pub fn summary(&self, trace_id: [u8; 16]) -> Result<Option<TraceSummary>, StoreError> {
+    pub fn summaries(&self, trace_ids: &[[u8; 16]]) -> Result<Vec<TraceSummary>, StoreError> {
         let filter = get_or_load(&self.filter, || TraceFilter::load(self.traces()?))?;
-        if !filter.may_hold(trace_id) {
-            return Ok(None);
+        let mut wanted: Vec<[u8; 16]> = trace_ids.iter().copied().filter(|id| filter.may_hold(*id)).collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
         }
+        wanted.sort_unstable();
         let table = self.traces()?;
         let pages = table.pages(schema::TRACE_ID, |min, max, page| {
             let (min, max) = (min.as_fixed_size_binary().value(page), max.as_fixed_size_binary().value(page));
-            min <= trace_id.as_slice() && trace_id.as_slice() <= max
+            // The first id not below the page's smallest is on the page, if any is.
+            wanted.get(wanted.partition_point(|id| id.as_slice() < min)).is_some_and(|id| id.as_slice() <= max)
         })?;
-        let mut found = None;
-        for rows in table.read(pages, &Columns::All, Some(has_trace_id(trace_id)))? {
+        let mut found = Vec::new();
+        for rows in table.read(pages, &Columns::All, Some(has_trace_id(wanted)))? {
             let rows = rows.map_err(|error| table.error(error.into()))?;
             for row in 0..rows.num_rows() {
-                found = Some(summary::decode(&rows, row).map_err(|wrong| table.corrupt(wrong))?);
+                found.push(summary::decode(&rows, row).map_err(|wrong| table.corrupt(wrong))?);
             }
         }
         Ok(found)
@@ -99,7 +102,7 @@ impl SpanPart {
         let times = table.start_pages(summary.start_ns, summary.end_ns)?;
         let pages = services.intersection(&times);
         let mut batches = Vec::new();
-        for rows in table.read(pages, &Columns::All, Some(has_trace_id(summary.trace_id)))? {
+        for rows in table.read(pages, &Columns::All, Some(has_trace_id(vec![summary.trace_id])))? {
             let rows = rows.map_err(|error| table.error(error.into()))?;
             if rows.num_rows() > 0 {
                 batches.push(conform(&rows).map_err(|wrong| table.corrupt(wrong))?);
@@ -203,11 +206,13 @@ impl RowTest {
     }
 }
 
-fn has_trace_id(trace_id: [u8; 16]) -> RowTest {
+/// Passes the rows with one of `trace_ids`, which are sorted.
+fn has_trace_id(trace_ids: Vec<[u8; 16]>) -> RowTest {
     RowTest::new(&[schema::TRACE_ID], move |rows| {
         let ids: &FixedSizeBinaryArray =
             decode::column(rows, schema::TRACE_ID).map_err(ArrowError::InvalidArgumentError)?;
-        Ok(ids.iter().map(|id| Some(id == Some(&trace_id[..]))).collect())
+        let is_wanted = |id: &[u8]| trace_ids.binary_search_by(|wanted| wanted.as_slice().cmp(id)).is_ok();
+        Ok(ids.iter().map(|id| Some(id.is_some_and(is_wanted))).collect())
     })
 }
 

@@ -115,11 +115,14 @@ impl TracesView {
                 readable(part, scan_part(part, search, &mut best))?;
             }
         }
-        let with_trace = |span: EntrySpan| {
-            let trace = self.summary(span.trace_id)?;
-            Ok(trace.map(|trace| ServiceTrace { trace, span }))
-        };
-        best.finish().into_iter().filter_map(|span| with_trace(span).transpose()).collect()
+        let spans = best.finish();
+        let trace_ids: Vec<[u8; 16]> = spans.iter().map(|span| span.trace_id).collect();
+        let mut traces = self.summaries(&trace_ids)?;
+        let found = spans.into_iter().filter_map(|span| {
+            let trace = traces.remove(&span.trace_id)?;
+            Some(ServiceTrace { trace, span })
+        });
+        Ok(found.collect())
     }
 }
 

@@ -132,7 +132,8 @@ impl Summaries {
         Ok(())
     }
 
-    fn merge(&mut self, one: TraceSummary) {
+    /// Takes in what another place knows of a trace.
+    pub(super) fn merge(&mut self, one: TraceSummary) {
         match self.traces.entry(one.trace_id) {
             hashbrown::hash_map::Entry::Occupied(mut known) => known.get_mut().merge(one),
             hashbrown::hash_map::Entry::Vacant(new) => {

@@ -262,8 +262,8 @@ fn expected(sent: &[Vec<Sent>], trace_id: [u8; 16]) -> Vec<Sent> {
     spans
 }
 
-#[test]
-fn every_kind_of_attribute_comes_back_under_the_name_and_type_it_was_sent_with() {
+/// A trace with every kind of attribute, under old names and new.
+fn odd_trace() -> Vec<Vec<Sent>> {
     let mut old = sent(1, 1, "shop");
     old.attributes = vec![
         ("http.method".to_owned(), "GET".into()),
@@ -291,13 +291,40 @@ fn every_kind_of_attribute_comes_back_under_the_name_and_type_it_was_sent_with()
         ("list".to_owned(), "the second of one key is dropped".into()),
         ("map".to_owned(), Value::Map([KeyValue::new("k", 1), KeyValue::new("k", 2)].into())),
     ];
-    let sent = vec![vec![old, new]];
+    new.events = vec![(NOON_NS + 5, "exception".to_owned(), new.attributes[4..].to_vec(), 3)];
+    new.links = vec![(7, "ot=th:c".to_owned(), 1, new.attributes[4..].to_vec(), 4)];
+    new.scope = ("http".to_owned(), "1.0".to_owned(), new.attributes[4..].to_vec());
+    new.texts = ["timed out".to_owned(), "ot=th:8".to_owned()];
+    vec![vec![old, new]]
+}
+
+#[test]
+fn every_kind_of_attribute_comes_back_under_the_name_and_type_it_was_sent_with() {
+    let sent = odd_trace();
     let memtable = memtable(&sent);
     let mut dir = Dir::new();
     let parts = dir.write(&memtable);
     let expected = expected(&sent, 1_u128.to_be_bytes());
     assert_eq!(trace(&view(&[&memtable], &[]), 1_u128.to_be_bytes()), expected);
     assert_eq!(trace(&view(&[], &parts), 1_u128.to_be_bytes()), expected);
+}
+
+/// A part written by the first version of the format is in the tree; `UPDATE=1` writes it anew, which only a change
+/// that old files survive may do.
+#[test]
+fn a_part_of_the_first_version_stays_readable() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/traces-v1");
+    let entry = root.join("entry.json");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(&root).unwrap();
+        let written = write_parts(&root, &memtable(&odd_trace()), 1, &mut || "golden".to_owned()).unwrap();
+        std::fs::write(&entry, serde_json::to_string_pretty(&written[0]).unwrap()).unwrap();
+    }
+    let entry: crate::PartEntry = serde_json::from_str(&std::fs::read_to_string(&entry).unwrap()).unwrap();
+    let part = Arc::new(SpanPart::new(Part::new(&root, entry)));
+    let view = view(&[], &[part]);
+    assert_eq!(trace(&view, 1_u128.to_be_bytes()), expected(&odd_trace(), 1_u128.to_be_bytes()));
+    assert_eq!(ids(&view, &search("shop", TraceOrder::Recent, 9)).len(), 1);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{FixedSizeBinaryArray, RecordBatch, TimestampNanosecondArray};
 use arrow::compute::interleave_record_batch;
 use foldhash::fast::FixedState;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use weir_proto::SpanBatch;
 use weir_proto::schema::traces as schema;
 
@@ -29,6 +29,9 @@ pub struct TracesView {
     /// Live parts.
     pub parts: Vec<Arc<SpanPart>>,
 }
+
+/// Summaries by trace.
+pub(super) type SummaryMap = HashMap<[u8; 16], TraceSummary, FixedState>;
 
 /// `None` when `part` is corrupt, which is reported.
 pub(super) fn readable<T>(part: &SpanPart, result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
@@ -67,23 +70,22 @@ impl TracesView {
     /// # Errors
     /// When a part cannot be read.
     pub fn summary(&self, trace_id: [u8; 16]) -> Result<Option<TraceSummary>, StoreError> {
-        let mut all = self.memtable_summary(trace_id);
-        for part in &self.parts {
-            let Some(Some(found)) = readable(part, part.summary(trace_id))? else { continue };
-            match &mut all {
-                Some(all) => all.merge(found),
-                None => all = Some(found),
-            }
-        }
-        Ok(all)
+        Ok(self.summaries(&[trace_id])?.remove(&trace_id))
     }
 
-    fn memtable_summary(&self, trace_id: [u8; 16]) -> Option<TraceSummary> {
-        let mut summaries = Summaries::default();
+    /// What all places together know of several traces, each part being read once.
+    pub(super) fn summaries(&self, trace_ids: &[[u8; 16]]) -> Result<SummaryMap, StoreError> {
+        let mut here = Summaries::default();
+        let wanted: HashSet<[u8; 16], FixedState> = trace_ids.iter().copied().collect();
         for batch in self.memtables.iter().flat_map(|memtable| memtable.batches()) {
-            rows_of(&batch, trace_id).for_each(|row| summaries.add(&seen(&batch, row)));
+            let rows = (0..batch.len()).filter(|&row| wanted.contains(&batch.trace_id[row]));
+            rows.for_each(|row| here.add(&seen(&batch, row)));
         }
-        summaries.finish().pop()
+        for part in &self.parts {
+            let found = readable(part, part.summaries(trace_ids))?;
+            found.into_iter().flatten().for_each(|summary| here.merge(summary));
+        }
+        Ok(here.finish().into_iter().map(|summary| (summary.trace_id, summary)).collect())
     }
 
     fn gather(&self, trace_id: [u8; 16]) -> Result<Option<(RecordBatch, Resources)>, StoreError> {
@@ -91,7 +93,7 @@ impl TracesView {
         let mut resources = Resources::default();
         for part in &self.parts {
             let rows = || -> Result<_, StoreError> {
-                let Some(summary) = part.summary(trace_id)? else { return Ok(None) };
+                let Some(summary) = part.summaries(&[trace_id])?.pop() else { return Ok(None) };
                 Ok(Some((part.rows_of(&summary)?, part.resources()?)))
             };
             let Some(Some((rows, known))) = readable(part, rows())? else { continue };

@@ -35,6 +35,10 @@ use crate::part::{DAY_NS, PartEntry, Signal, TENANT, day_name};
 const PAGE_ROWS: usize = 4_096;
 /// Rows of a row group: a read fetches a dictionary page per column of each one that it touches.
 const ROW_GROUP_ROWS: usize = 262_144;
+/// A column with a larger dictionary is written plain from there on: a read pays for the whole dictionary of every
+/// column, and zstd finds the repeats by itself. Measured with `benches/spans` at 32 KiB, 128 KiB, 1 MiB: 38.1, 38.2,
+/// 38.7 B/span; a trace by id 32, 47, 69 ms (on a machine with four times its load).
+const DICTIONARY_BYTES: usize = 32 << 10;
 /// Days that one flush makes parts for. Spans of more days than that have clocks that are off, and share the part of
 /// the day nearest to theirs.
 const DAYS_MAX: usize = 8;
@@ -277,6 +281,7 @@ fn base_properties() -> parquet::file::properties::WriterPropertiesBuilder {
     WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(3).expect("3 is a zstd level")))
         .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_created_by("weir".to_owned())
