@@ -120,6 +120,25 @@ own_metrics! {
         "Bytes of those frames.";
     PUSH_BAD_HELLO = "weir_push_bad_hello_total", Counter, [],
         "Push streams that did not begin with a proper Hello and were closed.";
+    // store: memtable, log, parts.
+    STORE_BATCHES_REPEATED = "weir_store_batches_repeated_total", Counter, [],
+        "Batches that an agent sent again after they had been stored; dropped.";
+    STORE_REFUSED_BATCHES = "weir_store_refused_batches_total", Counter, ["reason"],
+        "Batches that were not stored, by what the sender should do: full, unavailable, invalid.";
+    STORE_FLUSH_FAILURES = "weir_store_flush_failures_total", Counter, [],
+        "Flushes that failed; what is in memory stays there and in the log.";
+    STORE_COMPACTION_FAILURES = "weir_store_compaction_failures_total", Counter, [],
+        "Compactions that failed; the parts stay as they are.";
+    STORE_MERGES = "weir_store_merges_total", Counter, ["signal"],
+        "Merges of several parts into one.";
+    STORE_PARTS_CORRUPT = "weir_store_parts_corrupt_total", Counter, [],
+        "Parts whose bytes are not what was written; set aside.";
+    STORE_MANIFEST_CORRUPT = "weir_store_manifest_corrupt_total", Counter, [],
+        "Manifest files whose checksum is wrong; set aside.";
+    STORE_WAL_SEGMENTS_CORRUPT = "weir_store_wal_segments_corrupt_total", Counter, [],
+        "Log segments that are damaged; set aside, what stood before the damage is kept.";
+    STORE_WAL_RECORDS_UNREADABLE = "weir_store_wal_records_unreadable_total", Counter, [],
+        "Records of the log that could not be read at the start and were left out.";
 }
 
 #[cfg(test)]

@@ -188,7 +188,7 @@ impl Part {
     pub fn report_corrupt(&self, error: &StoreError) {
         if self.fate.swap(CORRUPT, Ordering::Relaxed) != CORRUPT {
             tracing::error!(part = %self.entry.path, %error, "part is corrupt and will be set aside");
-            metrics::counter!("weir_store_parts_corrupt_total").increment(1);
+            metrics::counter!(weir_proto::names::STORE_PARTS_CORRUPT).increment(1);
         }
     }
 

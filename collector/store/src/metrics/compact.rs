@@ -19,12 +19,11 @@ use super::write::{PartPlace, PartWriter};
 use crate::error::StoreError;
 use crate::part::{DAY_NS, PartEntry, day_name};
 
-/// Writes what a memtable holds as one part per UTC day under the data directory `root`, each synced. `order` is
-/// that of the commit to come.
+/// Writes what a memtable holds as one part per UTC day under the data directory `root`, each synced. The
+/// commit to come gives them their order.
 pub(crate) fn write_parts(
     root: &Path,
     memtable: &MetricMemtable,
-    order: u64,
     new_id: &mut dyn FnMut() -> String,
 ) -> Result<Vec<PartEntry>, StoreError> {
     let sids = memtable.sorted_sids();
@@ -36,7 +35,7 @@ pub(crate) fn write_parts(
             writer.push(&points.between(day * DAY_NS, (day + 1).saturating_mul(DAY_NS)))?;
         }
         if let Some(entry) = writer.finish()? {
-            entries.push(PartEntry { order, ..entry });
+            entries.push(entry);
         }
     }
     Ok(entries)

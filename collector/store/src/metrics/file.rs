@@ -84,11 +84,6 @@ impl TableWriter {
         self.writer.write(&batch).map_err(|error| StoreError::parquet(&self.path, error))
     }
 
-    /// Rows written so far.
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows
-    }
-
     /// Writes the footer and makes the file durable. A table without rows leaves no file.
     pub(crate) fn finish(self) -> Result<(), StoreError> {
         let file = self.writer.into_inner().map_err(|error| StoreError::parquet(&self.path, error))?;

@@ -16,7 +16,7 @@ use super::read::MetricPart;
 use super::registry::SeriesRegistry;
 use super::testing::{push_exemplar, push_histogram, push_number, red_series, series, series_of};
 use super::{merge_histograms, merge_numbers, merge_parts, write_parts};
-use crate::part::Part;
+use crate::part::{Part, PartEntry};
 use crate::snapshot::Partition;
 
 const SECOND: i64 = 1_000_000_000;
@@ -89,8 +89,12 @@ fn flush(root: &Path, registry: &Arc<SeriesRegistry>, memtable: &MetricMemtable,
         n += 1;
         format!("{order:04}{n:04}")
     };
-    let entries = write_parts(root, memtable, order, &mut new_id).unwrap();
-    entries.into_iter().map(|entry| MetricPart::new(Part::new(root, entry), Arc::clone(registry))).collect()
+    let entries = write_parts(root, memtable, &mut new_id).unwrap();
+    entries
+        .into_iter()
+        .map(|entry| PartEntry { order, ..entry })
+        .map(|entry| MetricPart::new(Part::new(root, entry), Arc::clone(registry)))
+        .collect()
 }
 
 fn partitions(parts: &[Arc<MetricPart>]) -> Vec<Partition> {

@@ -31,7 +31,7 @@ use crate::part::{PartEntry, TENANT};
 ///
 /// # Errors
 /// When a part cannot be read (Corrupt names the file) or the new one not be written.
-pub fn merge_parts(
+pub(crate) fn merge_parts(
     root: &Path,
     parts: &[Arc<SpanPart>],
     level: u8,

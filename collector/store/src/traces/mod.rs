@@ -37,12 +37,12 @@ mod view;
 mod write;
 
 pub use memtable::SpanMemtable;
-pub use merge::merge_parts;
+pub(crate) use merge::merge_parts;
 pub use read::SpanPart;
 pub use search::{EntrySpan, ServiceSearch, ServiceTrace, TraceOrder};
 pub use summary::{Root, TraceSummary};
 pub use view::TracesView;
-pub use write::write_parts;
+pub(crate) use write::write_parts;
 
 /// Rows of a record batch: large enough that a column's cost per batch vanishes, small enough to stay in cache.
 const CHUNK_ROWS: usize = 8_192;

@@ -63,7 +63,7 @@ pub(super) struct NewPart {
 ///
 /// # Errors
 /// When a file cannot be written; files of parts that were begun are left for the next start to remove.
-pub fn write_parts(
+pub(crate) fn write_parts(
     root: &Path,
     memtable: &SpanMemtable,
     order: u64,
