@@ -68,6 +68,7 @@ fn fused(context: &Context<'_>, aggregate: &Aggregate, grid: &Grid) -> Result<Op
             let selection = instant::open_instant(context, select, grid)?;
             let column = |found: &scan::Found<'_>, column: &mut Column| {
                 instant::fill(context, (select, instant::Taking::Value), grid, found, column);
+                Ok(())
             };
             fold(context, aggregate, grid, selection, (false, &column)).map(Some)
         }
@@ -93,7 +94,7 @@ fn is_name(matcher: &Matcher) -> bool {
 }
 
 /// Whether the name goes, and what fills the column of a series.
-type MakeColumn<'a> = (bool, &'a (dyn Fn(&scan::Found<'_>, &mut Column) + Sync));
+type MakeColumn<'a> = (bool, &'a (dyn Fn(&scan::Found<'_>, &mut Column) -> Result<(), QueryError> + Sync));
 
 fn fold(
     context: &Context<'_>,
@@ -119,7 +120,7 @@ fn fold(
     let fresh = || (Accumulator::new(aggregate.op, groups.len(), grid.steps), Column::default());
     let add = |(into, scratch): &mut (Accumulator, Column), found: &scan::Found<'_>| {
         scratch.reset(grid.steps);
-        column(found, scratch);
+        column(found, scratch)?;
         if !scratch.present.is_empty() {
             let group = of_series[found.id as usize] as usize;
             into.add(group, found.labels.name(), delayed_drop, scratch);

@@ -24,6 +24,10 @@ use crate::source::Selection;
 pub(crate) use extended::interpolated_histogram;
 pub(crate) use window::{Notices, RangeSeries, Value, Window};
 
+/// After this many samples in windows it is looked whether the query is over: windows overlap, and one series with many
+/// steps can keep a thread for long.
+const CHECK_SAMPLES: usize = 1 << 18;
+
 /// A function over a window.
 type RangeFunction = fn(&Window<'_>, &mut Notices) -> Option<Value>;
 
@@ -139,26 +143,28 @@ impl<'a> Rollup<'a> {
     }
 
     /// One series over all steps.
-    pub(crate) fn column(&self, series: &RangeSeries<'_>, metric: &str) -> Column {
+    pub(crate) fn column(&self, series: &RangeSeries<'_>, metric: &str) -> Result<Column, QueryError> {
         let mut column = Column::empty(self.grid.steps);
-        self.fill(series, metric, &mut column);
-        column
+        self.fill(series, metric, &mut column)?;
+        Ok(column)
     }
 
     /// One series over all steps, into an empty column.
-    fn fill(&self, series: &RangeSeries<'_>, metric: &str, column: &mut Column) {
+    fn fill(&self, series: &RangeSeries<'_>, metric: &str, column: &mut Column) -> Result<(), QueryError> {
         let resets = self.resets(series);
         if let Some(kind) = self.floats_only
             && series.histograms.is_empty()
             && series.starts.is_none()
         {
             counter::fill_floats(self, kind, (&series.times, &series.values, &resets), column);
-            return self.report(&Notices::default(), metric, column);
+            self.report(&Notices::default(), metric, column);
+            return Ok(());
         }
         let mut notices = Notices::default();
         let (before, behind) = self.reach();
         let (mut floats, mut histograms, mut reset) = (Fingers::default(), Fingers::default(), Fingers::default());
         let mut args = [0.0; 2];
+        let mut looked_at = 0;
         for step in 0..self.grid.steps {
             let end = self.window_end(step);
             let start = end.saturating_sub(self.range_ms);
@@ -167,6 +173,11 @@ impl<'a> Rollup<'a> {
             histograms.advance(&series.histogram_times, from, to);
             if floats.is_empty() && histograms.is_empty() {
                 continue;
+            }
+            looked_at += floats.to - floats.from + 64 * (histograms.to - histograms.from);
+            if looked_at > CHECK_SAMPLES {
+                looked_at = 0;
+                self.context.budget.check()?;
             }
             reset.advance_indices(&resets, floats.from + 1, floats.to);
             for (into, numbers) in args.iter_mut().zip(&self.args) {
@@ -192,6 +203,7 @@ impl<'a> Rollup<'a> {
             }
         }
         self.report(&notices, metric, column);
+        Ok(())
     }
 
     /// Where a counter of floats was reset: indices of the first sample afterwards.
@@ -225,7 +237,7 @@ impl<'a> Rollup<'a> {
     }
 
     /// One series as it was read, into an empty column.
-    pub(crate) fn fill_found(&self, found: &Found<'_>, column: &mut Column) {
+    pub(crate) fn fill_found(&self, found: &Found<'_>, column: &mut Column) -> Result<(), QueryError> {
         let stats = match &self.call.input {
             RangeInput::Select(select) => select.stats_only,
             RangeInput::Subquery(_) => false,
@@ -235,7 +247,7 @@ impl<'a> Rollup<'a> {
             series.starts = None;
             series.histogram_starts = None;
         }
-        self.fill(&series, found.labels.name(), column);
+        self.fill(&series, found.labels.name(), column)
     }
 }
 
@@ -320,7 +332,7 @@ fn selected(rollup: &Rollup<'_>, select: &Select) -> Result<Vec<Row>, QueryError
     let table = Arc::clone(&selection.series);
     let columns = collect(rollup.context, selection, |found| {
         let mut column = Column::empty(rollup.grid.steps);
-        rollup.fill_found(found, &mut column);
+        rollup.fill_found(found, &mut column)?;
         if column.present.is_empty() {
             return Ok(None);
         }

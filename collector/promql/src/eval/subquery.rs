@@ -73,7 +73,7 @@ pub(crate) fn rows(rollup: &Rollup<'_>, query: &Subquery) -> Result<Vec<Row>, Qu
         .into_par_iter()
         .map(|row| {
             context.budget.check()?;
-            let column = rollup.column(&samples(&row.column, &grid), row.labels.name());
+            let column = rollup.column(&samples(&row.column, &grid), row.labels.name())?;
             let drop_name = row.drop_name || !keeps_name;
             Ok((!column.present.is_empty()).then_some(Row { labels: row.labels, drop_name, column }))
         })

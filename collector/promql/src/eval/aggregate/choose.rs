@@ -44,6 +44,7 @@ pub(super) fn choose(
     let mut chosen: Vec<Bits> = rows.iter().map(|_| Bits::none(grid.steps)).collect();
     let mut order: Vec<usize> = Vec::new();
     for (step, number) in parameter.iter().copied().enumerate() {
+        context.budget.check()?;
         for group in &members {
             match aggregate.op {
                 Aggregation::LimitRatio => choose_by_hash(&rows, group, step, number, &mut chosen),

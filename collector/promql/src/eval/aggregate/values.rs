@@ -43,6 +43,7 @@ pub(super) fn quantiles(
     for (group, members) in members.iter().enumerate() {
         let mut column = Column::empty(grid.steps);
         for (step, q) in parameter.iter().enumerate() {
+            context.budget.check()?;
             values.clear();
             values.extend(members.iter().filter_map(|row| rows[*row].column.float(step)));
             if !values.is_empty() {
@@ -80,6 +81,7 @@ pub(super) fn count_values(
         let drop_name = members.iter().any(|row| rows[*row].drop_name);
         let mut by_value: BTreeMap<String, Column> = BTreeMap::new();
         for row in members {
+            context.budget.check()?;
             let column = &rows[*row].column;
             for step in column.present.iter() {
                 let text = match column.cell(step) {

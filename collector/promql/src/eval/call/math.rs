@@ -71,6 +71,7 @@ pub(super) fn with_numbers(context: &Context<'_>, call: &Call, grid: &Grid) -> R
     }
     let number = |at: usize, step: usize| numbers.get(at).map_or(1.0, |numbers: &Vec<f64>| numbers[step]);
     for row in &mut rows {
+        context.budget.check()?;
         row.drop_name = true;
         row.column.drop_histograms();
         for step in 0..grid.steps {
