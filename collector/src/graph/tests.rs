@@ -1,3 +1,5 @@
+//! What the graph guarantees: pairs, peers, bounds, and every stored span counted once.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
