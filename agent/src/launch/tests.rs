@@ -139,9 +139,9 @@ fn python_gets_the_sdk_and_variables_and_its_arguments_stay() {
 
 #[test]
 fn node_requires_our_file_after_what_the_user_requires() {
-    let environment = [("NODE_OPTIONS", "--max-old-space-size=99"), ("HOME", "/home/me too")];
+    let environment = [("NODE_OPTIONS", "--max-old-space-size=99"), ("HOME", "/users/me too")];
     let plan = planned(&["node", "server.js"], &environment).unwrap();
-    let file = format!("/home/me too/.cache/weir/register-{}.cjs", env!("CARGO_PKG_VERSION"));
+    let file = format!("/users/me too/.cache/weir/register-{}.cjs", env!("CARGO_PKG_VERSION"));
     assert_eq!(plan.variables[OsStr::new("NODE_OPTIONS")], *format!("--max-old-space-size=99 --require \"{file}\""));
     assert_eq!(plan.variables[OsStr::new("WEIR_NODE_REGISTER")], *REGISTER);
     assert_eq!(plan.files, [PlannedFile { path: file.into(), content: node::REGISTER }]);
