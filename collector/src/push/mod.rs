@@ -13,6 +13,9 @@
 //! epoch is asked for once more, since the wire may have been at fault. A frame in a format that this version does not
 //! know is never refused for good: the agent is newer, and keeps it until the collector is, too.
 //!
+//! Memory is bounded before decoding: all streams share a budget, and a frame that has no share yet waits, and with it
+//! its agent, while what is pending goes on.
+//!
 //! A stream owns its state and runs inside the response that tonic polls: when the connection is gone, so is all of
 //! it, and nothing had to be spawned.
 

@@ -18,7 +18,7 @@ use weir_proto::frame::BODY_BYTES_MAX;
 use weir_proto::push::{STREAM_PATH, ToAgent, ToCollector};
 
 use super::ingest::Ingest;
-use super::session::Session;
+use super::session::{PushShared, Session};
 
 /// A message is a frame and a few numbers.
 const MESSAGE_BYTES_MAX: usize = BODY_BYTES_MAX + (1 << 20);
@@ -26,18 +26,23 @@ const MESSAGE_BYTES_MAX: usize = BODY_BYTES_MAX + (1 << 20);
 /// The push service as routes, to be served with HTTP/2 beside OTLP. Streams end when `stop` is cancelled, after what
 /// was being stored is answered.
 pub fn router<I: Ingest>(ingest: Arc<I>, stop: CancellationToken) -> Router {
-    Router::new().route(STREAM_PATH, post_service(PushServer { ingest, stop }))
+    router_with(ingest, PushShared::new(stop))
+}
+
+/// The same with what its streams share.
+pub(super) fn router_with<I: Ingest>(ingest: Arc<I>, shared: PushShared) -> Router {
+    Router::new().route(STREAM_PATH, post_service(PushServer { ingest, shared }))
 }
 
 /// The service behind the path.
 struct PushServer<I> {
     ingest: Arc<I>,
-    stop: CancellationToken,
+    shared: PushShared,
 }
 
 impl<I> Clone for PushServer<I> {
     fn clone(&self) -> Self {
-        Self { ingest: Arc::clone(&self.ingest), stop: self.stop.clone() }
+        Self { ingest: Arc::clone(&self.ingest), shared: self.shared.clone() }
     }
 }
 
@@ -74,7 +79,7 @@ impl<I: Ingest> Service<Request<Streaming<ToCollector>>> for Method<I> {
 
     fn call(&mut self, request: Request<Streaming<ToCollector>>) -> Self::Future {
         let peer = request.remote_addr();
-        let session = Session::new(Arc::clone(&self.0.ingest), request.into_inner(), peer, self.0.stop.clone());
+        let session = Session::new(Arc::clone(&self.0.ingest), request.into_inner(), peer, &self.0.shared);
         std::future::ready(Ok(Response::new(Box::pin(session.replies()))))
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, Stream, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use weir_proto::frame::{Decoder, FrameError};
@@ -36,8 +37,32 @@ const UNREADABLE_PAUSE: Duration = Duration::from_millis(100);
 /// Epochs remembered as asked for once more.
 const ASKED_AGAIN_MAX: usize = 64;
 
+/// Batches of all streams that are decoded and not yet stored take at most about this much memory.
+pub(super) const DECODED_BYTES_MAX: usize = 512 << 20;
+
+/// A batch is about this many times as large as its frame: 28 bytes a point against 4.5, spans alike.
+const DECODED_PER_FRAME_BYTE: usize = 8;
+
+/// The budget is counted in units of this many bytes.
+const BUDGET_UNIT_BYTES: usize = 1024;
+
 /// Names in a Hello are for people; longer ones are cut.
 const NAME_CHARS_MAX: usize = 200;
+
+/// What all streams share.
+#[derive(Clone, Debug)]
+pub(super) struct PushShared {
+    /// Streams end when it is cancelled.
+    pub(super) stop: CancellationToken,
+    /// Memory for decoded batches, in units.
+    pub(super) budget: Arc<Semaphore>,
+}
+
+impl PushShared {
+    pub(super) fn new(stop: CancellationToken) -> Self {
+        Self { stop, budget: Arc::new(Semaphore::new(DECODED_BYTES_MAX / BUDGET_UNIT_BYTES)) }
+    }
+}
 
 /// A stream's state.
 pub(super) struct Session<I> {
@@ -53,6 +78,9 @@ pub(super) struct Session<I> {
     asked_again: VecDeque<u64>,
     pending: FuturesUnordered<BoxFuture<'static, Settled>>,
     replies: VecDeque<ToAgent>,
+    /// A frame that waits for its share of the budget; nothing is read meanwhile.
+    held: Option<Frame>,
+    budget: Arc<Semaphore>,
     /// Nothing more is read.
     closing: bool,
     _open: Open,
@@ -103,13 +131,15 @@ impl<I: Ingest> Session<I> {
         ingest: Arc<I>,
         inbox: Streaming<ToCollector>,
         peer: Option<SocketAddr>,
-        stop: CancellationToken,
+        shared: &PushShared,
     ) -> Self {
         Self {
             ingest,
             inbox,
             peer,
-            stop,
+            stop: shared.stop.clone(),
+            budget: Arc::clone(&shared.budget),
+            held: None,
             agent: None,
             epochs: Vec::new(),
             asked_again: VecDeque::new(),
@@ -137,14 +167,22 @@ impl<I: Ingest> Session<I> {
             if let Some(reply) = self.replies.pop_front() {
                 return Ok(Some(reply));
             }
-            let may_read = !self.closing && self.pending.len() < PENDING_MAX;
-            if !may_read && self.pending.is_empty() {
+            let may_read = !self.closing && self.held.is_none() && self.pending.len() < PENDING_MAX;
+            if !may_read && self.held.is_none() && self.pending.is_empty() {
                 return Ok(None);
             }
+            let share = self.held.as_ref().map_or(0, |frame| share_of(&frame.payload));
+            // What is pending holds its shares, so it must go on while a frame waits for one.
+            let granted = Arc::clone(&self.budget).acquire_many_owned(share);
             tokio::select! {
                 Some(settled) = self.pending.next(), if !self.pending.is_empty() => self.settle(settled),
+                Ok(share) = granted, if self.held.is_some() => {
+                    if let Some(frame) = self.held.take() {
+                        self.take_frame(frame, share).await?;
+                    }
+                }
                 message = self.inbox.message(), if may_read => match message? {
-                    Some(message) => self.take(message).await?,
+                    Some(message) => self.take(message)?,
                     None => self.closing = true,
                 },
                 () = self.stop.cancelled(), if !self.closing => self.closing = true,
@@ -152,10 +190,14 @@ impl<I: Ingest> Session<I> {
         }
     }
 
-    async fn take(&mut self, message: ToCollector) -> Result<(), Status> {
+    fn take(&mut self, message: ToCollector) -> Result<(), Status> {
         match message.message {
             Some(to_collector::Message::Hello(hello)) => self.greet(hello),
-            Some(to_collector::Message::Frame(frame)) => self.take_frame(frame).await,
+            Some(to_collector::Message::Frame(frame)) => {
+                metrics::counter!(names::PUSH_FRAME_BYTES).increment(frame.payload.len() as u64);
+                self.held = Some(frame);
+                Ok(())
+            }
             None => Err(Status::unimplemented("a message that this version does not know")),
         }
     }
@@ -174,10 +216,9 @@ impl<I: Ingest> Session<I> {
         Ok(())
     }
 
-    async fn take_frame(&mut self, frame: Frame) -> Result<(), Status> {
+    async fn take_frame(&mut self, frame: Frame, share: OwnedSemaphorePermit) -> Result<(), Status> {
         let Some(agent) = self.agent.clone() else { return Err(bad_hello("a frame before Hello")) };
         let Frame { position, epoch, epoch_start, payload, lowest_unacked } = frame;
-        metrics::counter!(names::PUSH_FRAME_BYTES).increment(payload.len() as u64);
         let decoder = match self.open(epoch, epoch_start) {
             Opened::Decoder(decoder) => decoder,
             Opened::Skipped => {
@@ -198,6 +239,7 @@ impl<I: Ingest> Session<I> {
                 let ingest = Arc::clone(&self.ingest);
                 let stored = async move {
                     let outcome = ingest.ingest(batch, Some(delivery), &agent).await;
+                    drop(share);
                     Settled { position, epoch, outcome }
                 };
                 self.pending.push(stored.boxed());
@@ -238,10 +280,13 @@ impl<I: Ingest> Session<I> {
         }
     }
 
-    /// Keeps an epoch, as the one used last.
+    /// Keeps an epoch, as the one used last. The newest one is live and stays, however long it was silent while
+    /// history went by.
     fn keep(&mut self, number: u64, decoder: Option<Box<Decoder>>) {
         if self.epochs.len() >= EPOCHS_MAX {
-            self.epochs.remove(0);
+            let live = self.epochs.iter().map(|open| open.number).max();
+            let unused = self.epochs.iter().position(|open| Some(open.number) != live).unwrap_or(0);
+            self.epochs.remove(unused);
         }
         self.epochs.push(Epoch { number, decoder });
     }
@@ -312,4 +357,10 @@ fn count(outcome: &'static str) {
 fn bad_hello(message: &'static str) -> Status {
     metrics::counter!(names::PUSH_BAD_HELLO).increment(1);
     Status::invalid_argument(message)
+}
+
+/// A frame's share of the budget; no frame asks for more than a quarter, so that each can be granted.
+fn share_of(payload: &Bytes) -> u32 {
+    let bytes = (payload.len() * DECODED_PER_FRAME_BYTE).min(DECODED_BYTES_MAX / 4);
+    u32::try_from(bytes / BUDGET_UNIT_BYTES + 1).unwrap_or(u32::MAX)
 }

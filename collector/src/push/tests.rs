@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,7 @@ use weir_proto::push::{Frame, Hello, STREAM_PATH, ToAgent, ToCollector, to_agent
 use weir_proto::{Attributes, Batch, MetricKind, Resource, Scope, SeriesIdentity, Temporality};
 use weir_store::{Appended, Delivery};
 
+use super::session::{DECODED_BYTES_MAX, PushShared};
 use super::*;
 use std::sync::Arc;
 
@@ -75,10 +76,15 @@ struct Stream {
 
 impl World {
     async fn new() -> Self {
+        Self::with_budget(DECODED_BYTES_MAX / 1024).await
+    }
+
+    async fn with_budget(units: usize) -> Self {
         let (ingest, stop, mut tasks) = (Arc::new(Memory::default()), CancellationToken::new(), JoinSet::new());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
-        let routes = router(Arc::clone(&ingest), stop.clone());
+        let shared = PushShared { stop: stop.clone(), budget: Arc::new(Semaphore::new(units)) };
+        let routes = server::router_with(Arc::clone(&ingest), shared);
         let stopped = stop.clone().cancelled_owned();
         tasks.spawn(async move { weir_receive::serve(listener, routes, stopped).await.unwrap() });
         Self { ingest, address, stop, tasks }
@@ -220,6 +226,36 @@ async fn pending_batches_are_bounded() {
     assert_eq!(stream.acks(20).await, (0..20).collect::<Vec<_>>());
 }
 
+/// All streams share one budget for decoded batches: with room for one, one at a time is stored, and all are.
+#[tokio::test]
+async fn decoded_batches_of_all_streams_are_bounded() {
+    let world = World::with_budget(2).await;
+    let (mut one, mut other) = (world.greeted().await, world.greeted().await);
+    let values: Vec<f64> = (0..10).map(f64::from).collect();
+    for (at, frame) in frames(&values).into_iter().enumerate() {
+        assert!(frame.len() < 256, "a frame takes the whole budget, and not more");
+        one.frame(0, at as u64, at == 0, frame.clone()).await;
+        other.frame(100, 100 + at as u64, at == 0, frame).await;
+    }
+    assert_eq!(one.acks(10).await.len() + other.acks(10).await.len(), 20);
+    assert!(world.ingest.at_once_max.load(Ordering::SeqCst) <= 2);
+    assert_eq!(world.stored().len(), 20);
+}
+
+/// The live epoch is silent while history goes by, segment after segment: its decoder is still there.
+#[tokio::test]
+async fn a_silent_live_epoch_outlasts_history() {
+    let world = World::new().await;
+    let mut stream = world.greeted().await;
+    let live = frames(&[1.0, 2.0]);
+    stream.frame(1000, 1000, true, live[0].clone()).await;
+    for epoch in (1..=20).rev() {
+        stream.frame(epoch, epoch, true, frames(&[0.5])[0].clone()).await;
+    }
+    stream.frame(1000, 1001, false, live[1].clone()).await;
+    assert_eq!(stream.acks(22).await.last(), Some(&1001));
+}
+
 #[tokio::test]
 async fn full_skips_the_rest_of_the_epoch_until_it_begins_again() {
     let world = World::new().await;
@@ -253,8 +289,8 @@ async fn bytes_that_never_decode_are_refused_and_the_stream_goes_on() {
     *damaged.last_mut().unwrap() ^= 1;
     for attempt in 0..2 {
         stream.frame(1, 1, true, epoch[0].clone()).await;
-        stream.frame(1, 2, false, damaged.clone()).await;
         assert_eq!(stream.acks(1).await, [1]);
+        stream.frame(1, 2, false, damaged.clone()).await;
         match stream.heard().await.unwrap() {
             Some(to_agent::Message::Full(full)) => assert_eq!((attempt, full.position, full.epoch), (0, 2, 1)),
             Some(to_agent::Message::Refused(refused)) => assert_eq!((attempt, refused.position), (1, 2)),
