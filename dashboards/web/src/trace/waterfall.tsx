@@ -130,7 +130,9 @@ export function Waterfall({ tree, view, dimmed, selected, onSelect }: Props) {
       <p class="keys muted" aria-hidden="true">
         <kbd>↑</kbd> <kbd>↓</kbd> move <kbd>←</kbd> <kbd>→</kbd> fold <kbd>Enter</kbd> details <kbd>e</kbd> next error{" "}
         <kbd>Esc</kbd> close
-        <span class="what"><i /> under a bar: on the critical path</span>
+        <span class="what">
+          <i /> under a bar: on the critical path
+        </span>
         {height > 0 && rows.length < tree.nodes.length && (
           <span>{count(tree.nodes.length - rows.length, "span")} folded away</span>
         )}
