@@ -14,8 +14,8 @@ const FULL: [Threshold; 2] =
 pub(crate) const CPU_BUSY: &str = r#"1 - sum by (host_name) (rate(system_cpu_time_seconds_total{cpu_mode="idle",HOST}[WINDOW])) / sum by (host_name) (rate(system_cpu_time_seconds_total{HOST}[WINDOW]))"#;
 /// Part of memory that programs hold.
 pub(crate) const MEMORY_USED: &str = r#"sum by (host_name) (system_memory_usage_bytes{system_memory_state="used",HOST}) / sum by (host_name) (system_memory_usage_bytes{HOST})"#;
-/// Part of each filesystem that is used.
-pub(crate) const FILESYSTEM_USED: &str = r#"sum by (host_name, system_filesystem_mountpoint, system_device) (system_filesystem_usage_bytes{system_filesystem_state="used",HOST}) / sum by (host_name, system_filesystem_mountpoint, system_device) (system_filesystem_usage_bytes{HOST})"#;
+/// Part of each filesystem that is used, of what programs may use: as `df` counts, without what is reserved.
+pub(crate) const FILESYSTEM_USED: &str = r#"sum by (host_name, system_filesystem_mountpoint, system_device) (system_filesystem_usage_bytes{system_filesystem_state="used",HOST}) / sum by (host_name, system_filesystem_mountpoint, system_device) (system_filesystem_usage_bytes{system_filesystem_state=~"used|free",HOST})"#;
 
 /// The dashboard of one host, `$host` being its `host_name` label.
 #[must_use]
@@ -206,15 +206,15 @@ fn network() -> Section {
         (Kind::Timeseries, Unit::OpsPerSecond, 6),
         vec![
             Query::range(
-                "{{network_interface_name}} {{network_io_direction}} errors",
-                mine(&format!("sum by ({by}) (rate(system_network_errors_total{{HOST}}[WINDOW]))")),
+                "{{network_io_direction}} errors",
+                mine("sum by (network_io_direction) (rate(system_network_errors_total{HOST}[WINDOW]))"),
             ),
             Query::range(
-                "{{network_interface_name}} {{network_io_direction}} dropped",
-                mine(&format!("sum by ({by}) (rate(system_network_packet_dropped_total{{HOST}}[WINDOW]))")),
+                "{{network_io_direction}} dropped",
+                mine("sum by (network_io_direction) (rate(system_network_packet_dropped_total{HOST}[WINDOW]))"),
             ),
         ],
-        "Packets that an interface could not pass on. Anything but a flat zero deserves a look at cable, driver or queue.",
+        "Packets that an interface could not pass on, all interfaces together. Anything but a flat zero deserves a look at cable, driver or queue.",
     );
     Section { id: "network", title: "Network", panels: vec![where_there_is_one(bytes), where_there_is_one(errors)] }
 }

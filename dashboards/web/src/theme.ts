@@ -77,9 +77,13 @@ const MEANING: Readonly<Record<string, string>> = {
   system: "s1",
   iowait: "bad",
   used: "s0",
+  free: "s7",
 };
 
-/** The colour name of the `i`-th line. */
-export function lineColor(name: string, i: number): string {
-  return MEANING[name] ?? `s${i % SERIES_COLORS}`;
+/** A colour name for each line of a chart: its own where it has one, else the next that no other line took. */
+export function lineColors(names: readonly string[]): string[] {
+  const taken = new Set(names.map((name) => MEANING[name]));
+  const free = Array.from({ length: SERIES_COLORS }, (_, i) => `s${i}`).filter((tint) => !taken.has(tint));
+  let next = 0;
+  return names.map((name) => MEANING[name] ?? free[next++ % free.length] ?? "s0");
 }

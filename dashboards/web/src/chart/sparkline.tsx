@@ -1,6 +1,10 @@
 /** A line small enough for a table cell: shape only, no axes. */
 
+import type { Window } from "../time";
+
 interface Props {
+  /** What the whole width stands for. */
+  readonly window: Window;
   readonly points: readonly (readonly [number, number | null])[];
   readonly tint: string;
 }
@@ -9,13 +13,11 @@ const WIDTH = 112;
 const HEIGHT = 24;
 
 /** Draws the shape of a rate over the range, from zero to its own top. */
-export function Sparkline({ points, tint }: Props) {
+export function Sparkline({ window, points, tint }: Props) {
   const known = points.filter((p): p is readonly [number, number] => p[1] !== null && Number.isFinite(p[1]));
-  const [first, last] = [points[0], points[points.length - 1]];
-  if (known.length < 2 || !first || !last || last[0] <= first[0])
-    return <svg class="spark" width={WIDTH} height={HEIGHT} aria-hidden="true" />;
+  if (known.length < 2) return <svg class="spark" width={WIDTH} height={HEIGHT} aria-hidden="true" />;
   const top = Math.max(...known.map((p) => p[1])) || 1;
-  const x = (at: number) => ((at - first[0]) / (last[0] - first[0])) * WIDTH;
+  const x = (at: number) => Math.max(0, (at - window.from) / (window.to - window.from)) * WIDTH;
   const y = (value: number) => HEIGHT - 2 - (value / top) * (HEIGHT - 4);
   const line = known
     .map(([at, value], i) => `${i === 0 ? "M" : "L"}${x(at).toFixed(1)} ${y(value).toFixed(1)}`)

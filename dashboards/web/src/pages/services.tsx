@@ -7,7 +7,7 @@ import { now, useLoad, useWindow } from "../live";
 import { Loading } from "../panel/frame";
 import { Number as Aligned } from "../panel/table";
 import { go, serviceHref, traceHref } from "../router";
-import { ago } from "../time";
+import { ago, type Window } from "../time";
 import { count, format, quantity } from "../units";
 import { HostTable } from "./hosts";
 import { byTrouble } from "./verdict";
@@ -77,7 +77,7 @@ export function ServicesPage() {
             </thead>
             <tbody>
               {shown.map((row) => (
-                <Row key={row.service} row={row} />
+                <Row key={row.service} row={row} window={window} />
               ))}
             </tbody>
           </table>
@@ -115,7 +115,7 @@ function Verdict({ rows }: { readonly rows: readonly ServiceRow[] }) {
   );
 }
 
-function Row({ row }: { readonly row: ServiceRow }) {
+function Row({ row, window }: { readonly row: ServiceRow; readonly window: Window }) {
   const silent = row.last_seen !== null && now() - row.last_seen > 120;
   return (
     <tr class={row.health}>
@@ -134,7 +134,7 @@ function Row({ row }: { readonly row: ServiceRow }) {
         <Aligned quantity={quantity(row.rate, "requests_per_second")} />
       </td>
       <td class="trend">
-        <Sparkline points={row.sparkline} tint={row.health === "bad" ? "bad" : "s0"} />
+        <Sparkline window={window} points={row.sparkline} tint={row.health === "bad" ? "bad" : "s0"} />
       </td>
       <td class={`n ${ratioLevel(row.error_ratio)}`}>
         <Aligned quantity={quantity(row.error_ratio, "ratio")} />

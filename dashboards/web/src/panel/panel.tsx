@@ -16,7 +16,7 @@ import {
 } from "../prom";
 import { compare } from "../router";
 import { useCell } from "../store";
-import { lineColor } from "../theme";
+import { lineColors } from "../theme";
 import { COMPARISONS, type Grid } from "../time";
 import { format } from "../units";
 import { Frame, Loading, Reason } from "./frame";
@@ -28,6 +28,8 @@ const HEIGHT = 168;
 const HEAT_HEIGHT = 220;
 /** Lines that one chart can carry and still be read. */
 const LINES_MAX = 12;
+/** Lines up to which those at zero are worth showing too. */
+const LINES_CALM = 6;
 
 interface Props {
   readonly panel: PanelJson;
@@ -172,19 +174,26 @@ function comparable(panel: PanelJson): boolean {
   );
 }
 
-/** Names and colours the lines; the largest are kept where there are too many. */
+/** Names and colours the lines. Where there are many, those that stay at zero and the smallest are left out. */
 function draw(panel: PanelJson, answers: readonly (readonly Series[])[]): { lines: Line[]; left: number } {
   const named = answers.flatMap((series, i) =>
     series.map(({ labels, values }) => ({ name: legend(panel.queries[i]?.legend ?? "", labels), values })),
   );
   const top = (values: readonly (number | null)[]) =>
     values.reduce<number>((max, value) => Math.max(max, value ?? 0), 0);
+  const busy = named.length > LINES_CALM ? named.filter((line) => top(line.values) > 0) : named;
+  const some = busy.length > 0 ? busy : named;
   const kept =
-    named.length > LINES_MAX ? [...named].sort((a, b) => top(b.values) - top(a.values)).slice(0, LINES_MAX) : named;
-  return {
-    lines: kept.map((line, i) => ({ ...line, tint: lineColor(line.name, i) })),
-    left: named.length - kept.length,
-  };
+    some.length > LINES_MAX ? [...some].sort((a, b) => top(b.values) - top(a.values)).slice(0, LINES_MAX) : some;
+  if (panel.stacked) kept.sort((a, b) => layer(a.name) - layer(b.name));
+  const tints = lineColors(kept.map((line) => line.name));
+  return { lines: kept.map((line, i) => ({ ...line, tint: tints[i] ?? "s0" })), left: named.length - kept.length };
+}
+
+/** What is in use lies at the bottom of a stack, what is free on top. */
+function layer(name: string): number {
+  const at = ["used", "user", "system"].indexOf(name);
+  return at >= 0 ? at : name === "free" ? 9 : 5;
 }
 
 /** The traces that the heatmap shows as dots: the kept ones that failed, and the slowest. */
