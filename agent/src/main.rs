@@ -1,7 +1,8 @@
 //! `weir-agent`: the agent alone, for nodes. `weir agent` is the same.
 
+use std::error::Error;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -42,25 +43,43 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(flags: Flags) -> Result<(), Box<dyn std::error::Error>> {
+fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
+    let mut settings = resolve(&flags)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        settings.recorder = Some(Recorder::install()?);
+        let [mut terminate, mut interrupt] = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut agent = Agent::start(settings).await?;
+        tracing::info!(grpc = %agent.otlp_grpc, http = %agent.otlp_http, "taking OTLP");
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => {}
+                error = agent.failed() => return Err(error.into()),
+            }
+            if let Err(error) = reload(&flags, &agent).await {
+                tracing::error!("nothing is reloaded: {error}");
+            }
+        }
+        Ok(agent.shutdown().await?)
+    })
+}
+
+fn resolve(flags: &Flags) -> Result<AgentSettings, Box<dyn Error>> {
     let file = match &flags.config {
         Some(path) => load(path).map_err(|error| format!("{}: {error}", path.display()))?,
         None => ConfigFile::default(),
     };
-    let data_dir = flags.data_dir.or_else(|| file.weir.data_dir.as_ref().map(PathBuf::from));
-    let mut settings =
-        AgentSettings::resolve(&file, &flags.agent, data_dir.unwrap_or_else(|| DATA_DIR_DEFAULT.into()))?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-        settings.recorder = Some(Recorder::install()?);
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let agent = Agent::start(settings).await?;
-        tracing::info!(grpc = %agent.otlp_grpc, http = %agent.otlp_http, "taking OTLP");
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        agent.shutdown().await?;
-        Ok(())
-    })
+    let in_file = file.weir.data_dir.as_ref().map(PathBuf::from);
+    let data_dir = flags.data_dir.clone().or(in_file).unwrap_or_else(|| DATA_DIR_DEFAULT.into());
+    Ok(AgentSettings::resolve(&file, &flags.agent, data_dir)?)
 }
 
-fn load(path: &PathBuf) -> Result<ConfigFile, Box<dyn std::error::Error>> {
+async fn reload(flags: &Flags, agent: &Agent) -> Result<(), Box<dyn Error>> {
+    Ok(agent.reload(&resolve(flags)?).await?)
+}
+
+fn load(path: &Path) -> Result<ConfigFile, Box<dyn Error>> {
     Ok(ConfigFile::parse(&std::fs::read_to_string(path)?, |name| std::env::var(name).ok())?)
 }

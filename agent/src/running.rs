@@ -20,7 +20,7 @@ use crate::batch::{Batcher, Intake};
 use crate::host::Host;
 use crate::push::{AgentId, HISTORY_BYTES_PER_SECOND, IdentityError, Push, PushSettings};
 use crate::queue::{Queue, QueueSettings};
-use crate::scrape::{ScrapeError, Scraper};
+use crate::scrape::{ScrapeError, ScrapeHandle, Scraper};
 use crate::settings::{AgentSettings, RefusalObserver};
 use crate::wall_clock_ns;
 
@@ -108,6 +108,7 @@ pub struct Agent {
     middle: Stage,
     /// The push stream.
     output: Stage,
+    scrape: ScrapeHandle,
     queue: Arc<Queue>,
     /// Held while we live: one agent per data directory.
     _lock: File,
@@ -140,8 +141,26 @@ impl Agent {
         let (intake, batcher) = Batcher::new(Arc::clone(&queue), settings.red.clone());
         let mut middle = Stage::new();
         middle.tasks.spawn(batcher.run(middle.stop.clone()));
-        let inputs = take_in(settings, [grpc, http], &intake)?;
-        Ok(Self { otlp_grpc, otlp_http, inputs, middle, output, queue, _lock: lock })
+        let (scrape, inputs) = take_in(settings, [grpc, http], &intake)?;
+        Ok(Self { otlp_grpc, otlp_http, inputs, middle, output, scrape, queue, _lock: lock })
+    }
+
+    /// Scrapes what `settings` say from now on; targets that stay are not disturbed. Nothing else is reloaded.
+    ///
+    /// # Errors
+    /// When a job cannot be used; nothing has changed then.
+    pub async fn reload(&self, settings: &AgentSettings) -> Result<(), AgentError> {
+        Ok(self.scrape.reload(&settings.scrape).await?)
+    }
+
+    /// Resolves when a task on which all data depends has ended by itself: our defect, and nothing arrives any more.
+    pub async fn failed(&mut self) -> AgentError {
+        let ended = tokio::select! {
+            Some(ended) = self.middle.tasks.join_next() => ended,
+            Some(ended) = self.output.tasks.join_next() => ended,
+            else => return AgentError::Internal("all tasks have ended".to_owned()),
+        };
+        AgentError::Internal(format!("a task has ended: {ended:?}"))
     }
 
     /// Stops in the order of the data: what comes in, what is joined, what goes out; then closes the queue. What the
@@ -245,7 +264,11 @@ fn health(recorder: Option<Recorder>) -> Router {
 }
 
 /// Everything that data comes in by.
-fn take_in(settings: AgentSettings, listeners: [TcpListener; 2], intake: &Intake) -> Result<Stage, AgentError> {
+fn take_in(
+    settings: AgentSettings,
+    listeners: [TcpListener; 2],
+    intake: &Intake,
+) -> Result<(ScrapeHandle, Stage), AgentError> {
     let mut stage = Stage::new();
     let edge = Edge { intake: intake.clone(), on_refusal: settings.on_refusal };
     let receiver = Receiver::new(Arc::new(edge), settings.receive);
@@ -258,20 +281,17 @@ fn take_in(settings: AgentSettings, listeners: [TcpListener; 2], intake: &Intake
             }
         });
     }
-    if !settings.scrape.jobs.is_empty() {
-        // Fails when the process has chosen one before, and then that one serves.
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let scraper = Scraper::new(&settings.scrape, intake.clone())?;
-        tracing::info!(targets = scraper.targets(), "scraping");
-        stage.tasks.spawn(scraper.run(stage.stop.clone()));
-    }
+    // Fails when the process has chosen one before, and then that one serves.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    let (handle, scraper) = Scraper::new(&settings.scrape, intake.clone())?;
+    stage.tasks.spawn(scraper.run(stage.stop.clone()));
     if let Some(host) = settings.host {
         stage.tasks.spawn(Host::new(host, intake.clone()).run(stage.stop.clone()));
     }
     if let Some(recorder) = settings.recorder {
         stage.tasks.spawn(observe(recorder, settings.node, intake.clone(), stage.stop.clone()));
     }
-    Ok(stage)
+    Ok((handle, stage))
 }
 
 /// Sends our own counters the way of all data. That work is counted in the next sending, once, and starts none.

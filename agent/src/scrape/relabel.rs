@@ -57,6 +57,13 @@ impl Relabeling {
     }
 }
 
+impl PartialEq for Relabeling {
+    /// By what was configured.
+    fn eq(&self, other: &Self) -> bool {
+        self.rules.iter().map(|rule| &rule.config).eq(other.rules.iter().map(|rule| &rule.config))
+    }
+}
+
 impl MetricRelabel for Relabeling {
     fn relabel(&self, labels: &mut Labels) -> bool {
         self.apply(labels)

@@ -42,7 +42,7 @@ pub(super) struct Scraping {
 }
 
 impl Scraping {
-    pub(super) fn new(job: &Job, target: &Arc<Target>, client: Client) -> Self {
+    pub(super) fn new(job: &Job, target: &Arc<Target>, (client, beat): (Client, Beat)) -> Self {
         let reader = PageReader::new(TargetIdentity {
             resource: Arc::clone(&target.resource),
             labels: target.labels.clone(),
@@ -52,9 +52,24 @@ impl Scraping {
         .with_samples_max(job.samples_max);
         let own = OWN.map(|name| reader.own_series(name));
         let job = Arc::new(Job { targets: Vec::new(), ..job.clone() });
-        let beat = Beat::first(target.interval, target.hash, Instant::now(), 0);
         let target = Arc::clone(target);
         Self { target, beat, job, client, reader, own, trouble: String::new(), scraped_once: false }
+    }
+
+    /// Whether `old`, of the same target, read its pages as this one will, so that its memory of them is of use.
+    pub(super) fn can_follow(&self, old: &Self) -> bool {
+        let (new, old) = (&self.job, &old.job);
+        !self.scraped_once
+            && (new.honor_labels, new.honor_timestamps, new.samples_max)
+                == (old.honor_labels, old.honor_timestamps, old.samples_max)
+            && new.metric_relabeling == old.metric_relabeling
+    }
+
+    /// Goes on where `old` ended.
+    pub(super) fn follow(&mut self, old: Self) {
+        self.reader = old.reader;
+        self.trouble = old.trouble;
+        self.scraped_once = old.scraped_once;
     }
 
     /// Gets the page, reads it, and has it queued. A failure is samples, too: `up` is 0 and the series end.
@@ -155,6 +170,13 @@ impl Scraping {
             into.numbers.time_ns.push(at_ns);
             into.numbers.value.push(value);
         }
+    }
+}
+
+impl std::fmt::Debug for Scraping {
+    /// Says which target; what is remembered of it is too much to print.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Scraping({})", self.target.url)
     }
 }
 

@@ -63,13 +63,20 @@ fn job(address: SocketAddr, more: &str) -> ScrapeSettings {
 }
 
 fn start(settings: &ScrapeSettings) -> (mpsc::Receiver<Batch>, CancellationToken, JoinSet<()>) {
+    let (batches, stop, tasks, _) = start_reloadable(settings);
+    (batches, stop, tasks)
+}
+
+fn start_reloadable(
+    settings: &ScrapeSettings,
+) -> (mpsc::Receiver<Batch>, CancellationToken, JoinSet<()>, ScrapeHandle) {
     rustls::crypto::ring::default_provider().install_default().ok();
     let (intake, batches) = Intake::for_tests();
-    let scraper = Scraper::new(settings, intake).unwrap();
+    let (handle, scraper) = Scraper::new(settings, intake).unwrap();
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     tasks.spawn(scraper.run(stop.clone()));
-    (batches, stop, tasks)
+    (batches, stop, tasks, handle)
 }
 
 /// `name{label="value"} value`, sorted; a stale marker is `stale`, times and durations are left out.
@@ -225,4 +232,33 @@ fn a_wrong_target_is_named_with_its_job() {
         error.to_string(),
         "scrape_configs: job \"web\": target \"http://host:80/metrics\": is not a host:port; the path goes to metrics_path, the scheme to scheme"
     );
+}
+
+#[tokio::test]
+async fn a_reload_keeps_what_stays_and_ends_what_goes() {
+    let exposed = Exposed::start("a 1\n").await;
+    let (mut batches, _stop, _tasks, handle) = start_reloadable(&job(exposed.address, ""));
+    batches.recv().await.unwrap();
+    // The same target with other credentials: not a series ends or begins.
+    handle.reload(&job(exposed.address, "  authorization: {credentials: new}\n")).await.unwrap();
+    loop {
+        let batch = batches.recv().await.unwrap().metrics;
+        assert!(!shown(&batch).iter().any(|line| line.ends_with("stale")), "{:?}", shown(&batch));
+        let asked = exposed.requests.lock().unwrap().last().unwrap().clone();
+        if asked.contains("bearer new") {
+            assert!(shown(&batch).contains(&"scrape_series_added{env=prod} 0".to_owned()));
+            break;
+        }
+    }
+    handle.reload(&ScrapeSettings::default()).await.unwrap();
+    loop {
+        let ends = shown(&batches.recv().await.unwrap().metrics);
+        if ends.contains(&"up{env=prod} stale".to_owned()) {
+            assert!(ends.contains(&"a{env=prod} stale".to_owned()));
+            break;
+        }
+    }
+    let asked = exposed.requests.lock().unwrap().len();
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert_eq!(exposed.requests.lock().unwrap().len(), asked, "it is asked no more");
 }

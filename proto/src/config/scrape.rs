@@ -124,7 +124,7 @@ pub enum RelabelAction {
 }
 
 /// One relabelling rule.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RelabelConfig {
     /// Labels whose values are joined.
