@@ -7,25 +7,22 @@
 mod shop;
 
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use prost::Message;
-use weir_proto::SpanBatch;
 use weir_proto::otlp::{ReaderLimits, TracesReader};
+use weir_proto::{Batch, SpanBatch};
 use weir_red::{RedLimits, RedReducer};
-use weir_store::{
-    Part, PartEntry, ServiceSearch, SpanMemtable, SpanPart, TraceOrder, TracesView, merge_span_parts, write_span_parts,
-};
+use weir_store::{Clock, ServiceSearch, Store, StoreOptions, TraceOrder};
 
 /// The allocator of the shipped programs.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Memtables that the spans are flushed from, so that there is something to merge.
-const FLUSHES: usize = 8;
+/// Flushes, as many as the compactor makes one part of.
+const FLUSHES: usize = 4;
 /// Traces looked up.
 const LOOKUPS: usize = 200;
 
@@ -68,70 +65,71 @@ fn main() -> anyhow::Result<()> {
     });
     rate(&mut out, &format!("RED, {points} points"), spans, took)?;
 
-    let dir = std::env::temp_dir().join(format!("weir-bench-spans-{}", std::process::id()));
-    let measured = store(&mut out, &dir, batches, &shop, compressed);
-    std::fs::remove_dir_all(&dir).context("removing the parts")?;
-    measured
+    store(&mut out, batches, &shop, compressed)
 }
 
-fn store(
-    out: &mut impl Write,
-    dir: &Path,
-    batches: Vec<SpanBatch>,
-    shop: &shop::Shop,
-    otlp_bytes: usize,
-) -> anyhow::Result<()> {
+/// Takes the spans into a store of their own in several flushes, merges these, and reads from both.
+fn store(out: &mut impl Write, batches: Vec<SpanBatch>, shop: &shop::Shop, otlp_bytes: usize) -> anyhow::Result<()> {
     let spans = shop.spans as f64;
+    let dir = tempfile::tempdir()?;
+    let options = StoreOptions {
+        traces_flush_interval: Duration::from_secs(86_400),
+        compact_interval: Duration::from_secs(86_400),
+        compact_grace: Duration::ZERO,
+        ..StoreOptions::new(dir.path(), Arc::new(Stopped))
+    };
+    let store = Store::open(options)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut appending, mut flushing) = (Duration::ZERO, Duration::ZERO);
     let per_flush = batches.len().div_ceil(FLUSHES);
-    let mut memtables: Vec<SpanMemtable> = (0..FLUSHES).map(|_| SpanMemtable::default()).collect();
-    let ((), took) = timed(|| {
-        for (at, batch) in batches.into_iter().enumerate() {
-            memtables[at / per_flush].insert(batch);
+    let mut batches = batches.into_iter().peekable();
+    while batches.peek().is_some() {
+        let began = Instant::now();
+        for spans in batches.by_ref().take(per_flush) {
+            runtime.block_on(store.append(Batch { spans, ..Batch::default() }, None))?;
         }
-    });
-    rate(out, "insert", spans, took)?;
-    let memory: u64 = memtables.iter().map(SpanMemtable::bytes).sum();
-    writeln!(out, "memtable             {:>8.1} B/span", memory as f64 / spans)?;
-    let mut id = 0;
-    let mut new_id = || {
-        id += 1;
-        format!("{id:026}")
-    };
-    let (entries, took) = timed(|| {
-        memtables.iter().map(|memtable| write_span_parts(dir, memtable, 0, &mut new_id)).collect::<Result<Vec<_>, _>>()
-    });
-    let entries: Vec<PartEntry> = entries?.into_iter().flatten().collect();
-    rate(out, "flush", spans, took)?;
-    sizes(out, "fresh parts", &entries, spans, otlp_bytes)?;
-    memtables.clear();
-    let open = |entries: Vec<PartEntry>| -> Vec<Arc<SpanPart>> {
-        entries.into_iter().map(|entry| Arc::new(SpanPart::new(Part::new(dir, entry)))).collect()
-    };
-    let fresh = open(entries);
-    lookups(out, "fresh parts", &TracesView { memtables: Vec::new(), parts: fresh.clone() }, shop)?;
-    let (entry, took) = timed(|| merge_span_parts(dir, &fresh, 1, new_id()));
+        appending += began.elapsed();
+        let (flushed, took) = timed(|| store.flush());
+        flushed?;
+        flushing += took;
+    }
+    rate(out, "append, one by one", spans, appending)?;
+    rate(out, "flush", spans, flushing)?;
+    sizes(out, "fresh parts", &store, spans, otlp_bytes)?;
+    lookups(out, "fresh parts", &store, shop)?;
+    let (compacted, took) = timed(|| store.compact());
+    compacted?;
     rate(out, "merge", spans, took)?;
-    let entry = entry?.context("a merge of parts is a part")?;
-    sizes(out, "merged part", std::slice::from_ref(&entry), spans, otlp_bytes)?;
-    lookups(out, "merged part", &TracesView { memtables: Vec::new(), parts: open(vec![entry]) }, shop)
+    sizes(out, "merged part", &store, spans, otlp_bytes)?;
+    lookups(out, "merged part", &store, shop)?;
+    Ok(store.shutdown()?)
 }
 
-fn sizes(out: &mut impl Write, what: &str, entries: &[PartEntry], spans: f64, otlp_bytes: usize) -> anyhow::Result<()> {
-    let bytes: u64 = entries.iter().map(|entry| entry.bytes).sum();
-    write!(
-        out,
-        "{what:<20} {:>8.1} B/span, {:.2} of OTLP+zstd-3 (",
-        bytes as f64 / spans,
-        bytes as f64 / otlp_bytes as f64
-    )?;
+/// The clock of an hour after the first span, so that their day is not over.
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now_ns(&self) -> i64 {
+        1_700_003_600_000_000_000
+    }
+}
+
+fn sizes(out: &mut impl Write, what: &str, store: &Store, spans: f64, otlp_bytes: usize) -> anyhow::Result<()> {
+    let snapshot = store.snapshot();
+    let entries = || snapshot.traces.parts.iter().map(|part| part.entry());
+    let bytes: u64 = entries().map(|entry| entry.bytes).sum();
+    let of_otlp = bytes as f64 / otlp_bytes as f64;
+    write!(out, "{what:<20} {:>8.1} B/span, {of_otlp:.2} of OTLP+zstd-3 (", bytes as f64 / spans)?;
     for table in ["spans", "traces", "resources"] {
-        let files = entries.iter().flat_map(|entry| &entry.files).filter(|file| file.name.starts_with(table));
+        let files = entries().flat_map(|entry| &entry.files).filter(|file| file.name.starts_with(table));
         write!(out, " {table} {:.2}", files.map(|file| file.bytes).sum::<u64>() as f64 / spans)?;
     }
     Ok(writeln!(out, " )")?)
 }
 
-fn lookups(out: &mut impl Write, what: &str, view: &TracesView, shop: &shop::Shop) -> anyhow::Result<()> {
+fn lookups(out: &mut impl Write, what: &str, store: &Store, shop: &shop::Shop) -> anyhow::Result<()> {
+    let snapshot = store.snapshot();
+    let view = &snapshot.traces;
     view.trace([0xff; 16]).context("warming up: filters, footers")?;
     let mut times = Vec::with_capacity(LOOKUPS);
     for lookup in 0..LOOKUPS {
