@@ -43,7 +43,7 @@ bench:
 	bash benches/run.sh
 
 fuzz:
-	WEIR_FUZZ_CASES=1000000 cargo test --release -p weir-promql --test fuzz -- --nocapture
+	WEIR_FUZZ_CASES=1000000 cargo test --release -p weir-promql --test promql fuzz -- --nocapture
 
 clean:
 	cargo clean

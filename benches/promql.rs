@@ -11,7 +11,8 @@
 //! of their own through `rate` and sums of least squares whole milliseconds: sum by(rate) 57, histogram_quantile 128,
 //! predict_linear 217.
 //!
-//! Sample times lie between the steps, because Prometheus 2.42 closes ranges on the left and 3.x does not.
+//! Sample times lie between the steps and the subquery begins between two, because Prometheus 2.42 closes ranges on the
+//! left and 3.x does not.
 
 use std::fmt::Write as _;
 use std::io::{BufWriter, Read, Write};
@@ -85,7 +86,7 @@ const QUERIES: &[(&str, &str)] = &[
     ("count by", "count by (code) (http_requests_total)"),
     ("cpu used", "1 - avg by (instance) (rate(http_requests_total{code=\"200\"}[5m]))"),
     ("quantile", "quantile by (job) (0.9, memory_bytes)"),
-    ("subquery 1h", "max_over_time(sum(rate(http_requests_total[5m]))[1h:1m])"),
+    ("subquery 1h", "max_over_time(sum(rate(http_requests_total[5m]))[59m30s:1m])"),
     ("label_replace", "sum by (dc) (label_replace(memory_bytes, \"dc\", \"$1\", \"instance\", \"host-(.).*\"))"),
     ("predict_linear", "min(predict_linear(memory_bytes[1h], 14400))"),
 ];

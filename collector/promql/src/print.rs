@@ -186,7 +186,11 @@ fn print_aggregate(f: &mut fmt::Formatter<'_>, aggregate: &Aggregate) -> fmt::Re
 }
 
 fn print_binary(f: &mut fmt::Formatter<'_>, binary: &Binary) -> fmt::Result {
-    write!(f, "{} {}", binary.left, binary.op)?;
+    match &*binary.left {
+        // A sign in front of a power would be taken as the sign of the power.
+        Expr::Number(literal) if binary.op == Op::Pow && literal.value == f64::INFINITY => f.write_str("Inf ^")?,
+        left => write!(f, "{left} {}", binary.op)?,
+    }
     if binary.return_bool {
         f.write_str(" bool")?;
     }

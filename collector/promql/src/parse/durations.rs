@@ -118,7 +118,7 @@ impl Parser<'_> {
             Kind::Number | Kind::Duration => {
                 let duration = *self.peek() == Kind::Duration;
                 let value = self.number_of()?.unwrap_or_default();
-                if value.abs() > SECONDS_MAX {
+                if value.is_nan() || value.abs() > SECONDS_MAX {
                     return Err(Fault::new(span, "duration out of range"));
                 }
                 Ok(DurationExpr::Literal(NumberLiteral { value, duration, span }))
