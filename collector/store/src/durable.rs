@@ -46,8 +46,12 @@ pub(crate) fn put_if_absent(path: &Path, bytes: &[u8]) -> Result<bool, StoreErro
         Err(error) => return Err(StoreError::io(path, error)),
     }
     removed.map_err(|error| StoreError::io(&temporary, error))?;
-    path.parent().map_or(Ok(()), sync_dir)?;
-    Ok(true)
+    let synced = path.parent().map_or(Ok(()), sync_dir);
+    if synced.is_err() {
+        // Whoever called will try again under the same name.
+        fs::remove_file(path).map_err(|error| StoreError::io(path, error))?;
+    }
+    synced.map(|()| true)
 }
 
 /// Length and CRC-32 of a file.

@@ -186,7 +186,7 @@ impl Compactor {
     /// Lets go of what is loaded of the parts that were not asked for longest.
     fn trim(&self) {
         let mut parts: Vec<Arc<MetricPart>> = self.shared.metrics.look(|live| live.parts.clone());
-        parts.sort_by_key(|part| std::cmp::Reverse(part.last_used_ns()));
+        parts.sort_by_key(|part| std::cmp::Reverse(part.last_use()));
         let mut kept = 0;
         for part in parts {
             kept += part.loaded_bytes();

@@ -146,12 +146,8 @@ impl Shared {
 
     /// Everything stored, as of now.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let now = self.options.clock.now_ns();
         let metrics = self.metrics.look(|live| {
-            let parts = live.parts.iter().map(|part| {
-                part.touch(now);
-                Partition::of_part(part)
-            });
+            let parts = live.parts.iter().map(Partition::of_part);
             let memtables = live.frozen.iter().map(|frozen| &frozen.memtable).chain([&live.active]);
             let memtables: Vec<_> = memtables.map(Arc::clone).collect();
             (parts.collect::<Vec<_>>(), memtables)

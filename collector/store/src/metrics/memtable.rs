@@ -245,16 +245,12 @@ impl MetricMemtable {
         let memtable = Arc::clone(self);
         let mut rest = sids.clone().into_iter();
         std::iter::from_fn(move || {
-            let mut sid = rest.next()?;
+            let first = rest.next()?;
             let mut found = Vec::new();
             let head = memtable.read();
-            for _ in 0..LOCK_SERIES {
+            for sid in std::iter::once(first).chain(rest.by_ref().take(LOCK_SERIES - 1)) {
                 if let Some(series) = head.series.get(sid as usize) {
                     read(series, sid, &mut found);
-                }
-                match rest.next() {
-                    Some(next) => sid = next,
-                    None => break,
                 }
             }
             Some(found)

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -37,7 +37,8 @@ pub(crate) struct MetricPart {
     registry: Arc<SeriesRegistry>,
     /// Held while loading, so that two questions do not load twice.
     loaded: Mutex<Option<Arc<Loaded>>>,
-    used_ns: AtomicI64,
+    /// The registry's count of uses when this part was last asked for.
+    last_use: AtomicU64,
 }
 
 /// What is in memory of a part.
@@ -59,7 +60,7 @@ struct ChunkTable {
 
 impl MetricPart {
     pub(crate) fn new(part: Arc<Part>, registry: Arc<SeriesRegistry>) -> Arc<Self> {
-        Arc::new(Self { part, registry, loaded: Mutex::new(None), used_ns: AtomicI64::new(0) })
+        Arc::new(Self { part, registry, loaded: Mutex::new(None), last_use: AtomicU64::new(0) })
     }
 
     pub(crate) fn part(&self) -> &Arc<Part> {
@@ -68,6 +69,7 @@ impl MetricPart {
 
     /// Loads what is needed for every question; the part is reported when its bytes are wrong.
     pub(crate) fn load(&self) -> Result<Arc<Loaded>, StoreError> {
+        self.last_use.store(self.registry.next_use(), Ordering::Relaxed);
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(loaded) = &*loaded {
             return Ok(Arc::clone(loaded));
@@ -76,14 +78,9 @@ impl MetricPart {
         Ok(Arc::clone(loaded.insert(Arc::new(fresh))))
     }
 
-    /// Notes a use, for [`Self::last_used_ns`].
-    pub(crate) fn touch(&self, now_ns: i64) {
-        self.used_ns.store(now_ns, Ordering::Relaxed);
-    }
-
-    /// When it was last used.
-    pub(crate) fn last_used_ns(&self) -> i64 {
-        self.used_ns.load(Ordering::Relaxed)
+    /// Grows with every use of any part: the least was asked for longest ago.
+    pub(crate) fn last_use(&self) -> u64 {
+        self.last_use.load(Ordering::Relaxed)
     }
 
     /// Bytes that [`Self::unload`] would free, but for questions that are running.

@@ -2,6 +2,7 @@
 //!
 //! Weak: a series that no index holds any more is forgotten at the next sweep.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use foldhash::fast::RandomState;
@@ -17,6 +18,7 @@ const SWEEP_MIN: usize = 4_096;
 /// Interns series and their PromQL face. The mutex guards look-ups of microseconds; no channel would be shorter.
 #[derive(Debug, Default)]
 pub(crate) struct SeriesRegistry {
+    uses: AtomicU64,
     known: Mutex<Known>,
 }
 
@@ -30,7 +32,12 @@ struct Known {
 impl SeriesRegistry {
     pub(crate) fn new(promotion: Promotion) -> Self {
         let known = Known { translator: Translator::new(promotion), ..Known::default() };
-        Self { known: Mutex::new(known) }
+        Self { known: Mutex::new(known), uses: AtomicU64::new(0) }
+    }
+
+    /// Counts a use of some part, so that the cache knows which was asked for longest ago.
+    pub(crate) fn next_use(&self) -> u64 {
+        self.uses.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The shared form of `series`, translated if nobody holds it yet.

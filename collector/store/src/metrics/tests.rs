@@ -154,6 +154,26 @@ fn a_part_answers_what_its_memtable_answered() {
     assert_eq!(expected, found);
 }
 
+/// More series than are read per hold of the lock, and new ones between two snapshots: layers of several sizes.
+#[test]
+fn a_memtable_of_many_series_gives_every_one() {
+    let registry = Arc::new(SeriesRegistry::new(Promotion::default()));
+    let memtable = Arc::new(MetricMemtable::new(registry));
+    let mut expected = 0;
+    for (from, to) in [(0, 1000), (1000, 1010), (1010, 1600)] {
+        let mut batch = MetricBatch::default();
+        for n in from..to {
+            push_number(&mut batch, &series("m", &[("n", &n.to_string())]), 0, SECOND, f64::from(n));
+            expected += 1;
+        }
+        memtable.insert(&batch);
+        let partitions: Vec<_> = Partition::of_memtable(&memtable).collect();
+        let found = answer(&partitions);
+        assert_eq!(found.len(), expected);
+        assert!(found.values().all(|lines| lines.len() == 2), "its identity and its point");
+    }
+}
+
 #[test]
 fn a_merge_of_parts_answers_what_they_answered_together() {
     let root = tempfile::tempdir().unwrap();
