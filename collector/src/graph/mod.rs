@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use weir_proto::prometheus::job;
 use weir_proto::{MetricBatch, SpanBatch, Value, semconv};
 use weir_red::labels::{Admission, Calendar, Room};
 use weir_red::weight::{span_weight, threshold};
@@ -240,12 +241,12 @@ impl ServiceGraph {
         }
     }
 
+    /// A service is called what its `job` label is, `namespace/name`: two of one name in two namespaces are two nodes.
     fn service(&mut self, resource: &weir_proto::Resource) -> Arc<str> {
-        let name = match resource.attributes.find(semconv::SERVICE_NAME) {
-            Some(Value::String(name)) if !name.is_empty() => Arc::clone(name),
-            _ => semconv::UNKNOWN_SERVICE.into(),
-        };
-        self.admit(name)
+        let named =
+            resource.attributes.find(semconv::SERVICE_NAME).and_then(Value::as_str).is_some_and(|n| !n.is_empty());
+        let job = if named { job(&resource.attributes) } else { None };
+        self.admit(job.unwrap_or_else(|| semconv::UNKNOWN_SERVICE.into()))
     }
 
     /// A node's name, or what stands for too many.

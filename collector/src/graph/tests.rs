@@ -38,9 +38,10 @@ fn end(position: usize) -> u32 {
 fn batch(sent: &[Sent]) -> SpanBatch {
     let mut batch = SpanBatch::default();
     for span in sent {
-        let name = KeyValue::new("service.name", span.service);
+        let (namespace, name) = span.service.split_once('/').unwrap_or(("", span.service));
+        let names = [KeyValue::new("service.name", name), KeyValue::new("service.namespace", namespace)];
         batch.resource.push(end(batch.resources.len()));
-        batch.resources.push(Arc::new(Resource { attributes: [name].into_iter().collect() }));
+        batch.resources.push(Arc::new(Resource { attributes: names.into_iter().collect() }));
         batch.scope.push(0);
         batch.trace_id.push(u128::from(span.trace).to_be_bytes());
         batch.span_id.push(span.span.to_be_bytes());
@@ -126,6 +127,17 @@ fn a_pair_is_given_from_both_sides_in_whatever_order_it_comes() {
     assert_eq!(apart.stats(), GraphStats { paired: 1, repeated: 2, ..GraphStats::default() });
     assert!(expire(&mut apart, WAIT_NS).is_empty(), "nothing is left over");
     assert_eq!(apart.bytes(), 0);
+}
+
+#[test]
+fn a_service_is_called_what_its_job_label_is() {
+    let mut graph = ServiceGraph::new(GraphLimits::default());
+    let counts = observe(&mut graph, &[sent("shop/cart", CLIENT, 1, 9), sent("stock", SERVER, 2, 1)]);
+    assert!(
+        counts.keys().all(|(_, client, server, ..)| (client.as_str(), server.as_str()) == ("shop/cart", "stock")),
+        "{counts:?}"
+    );
+    assert!(!counts.is_empty());
 }
 
 #[test]
