@@ -26,7 +26,7 @@ const WINDOWS: [&str; 4] = ["5m", "30m", "1h", "6h"];
 /// Every default rule, by group.
 #[must_use]
 pub fn alerts() -> Vec<RuleGroup> {
-    vec![ratios(), services(), hosts(), targets(), ourselves()]
+    vec![ratios(), services(), hosts(), targets(), ourselves(), storage()]
 }
 
 fn ratios() -> RuleGroup {
@@ -226,6 +226,64 @@ fn ourselves() -> RuleGroup {
                 (
                     "An agent cannot read its host's {{ $labels.source }}",
                     "The panels of that host have gaps. The agent's log names the file and the error.",
+                ),
+            ),
+            ticket(
+                "WeirCannotDeliver",
+                format!("{} == 0", names::PUSH_CONNECTED),
+                (
+                    "An agent has had no collector for five minutes",
+                    "What it takes waits in its queue on disk, and is delivered newest first once a collector answers. Is the collector up, and its address right?",
+                ),
+            ),
+        ],
+    }
+}
+
+/// Files that cannot be written, or read back.
+fn storage() -> RuleGroup {
+    let ticket = |name, expr, words| Rule::Alert(alert(name, expr, Severity::Ticket, words));
+    let failed = [names::STORE_FLUSH_FAILURES, names::STORE_COMPACTION_FAILURES];
+    let corrupt = [
+        names::STORE_PARTS_CORRUPT,
+        names::STORE_MANIFEST_CORRUPT,
+        names::STORE_WAL_SEGMENTS_CORRUPT,
+        names::STORE_WAL_RECORDS_UNREADABLE,
+        names::QUEUE_QUARANTINED,
+        names::QUEUE_UNREADABLE,
+    ];
+    let grew = |metrics: &[&str]| {
+        let parts: Vec<String> =
+            metrics.iter().map(|metric| format!("sum by (job) (increase({metric}[15m])) > 0")).collect();
+        parts.join("\nor ")
+    };
+    RuleGroup {
+        name: "weir.storage",
+        comment: "Weir's files.",
+        interval: "1m",
+        rules: vec![
+            ticket(
+                "WeirCannotWrite",
+                grew(&failed),
+                (
+                    "Weir failed to write its files {{ $value | humanize }} times in a quarter of an hour",
+                    "Nothing acknowledged is lost: it stays in the write-ahead log, which grows until senders are told to wait. Is there room on the disk?",
+                ),
+            ),
+            ticket(
+                "WeirFileCorrupt",
+                grew(&corrupt),
+                (
+                    "Weir found a file that does not read back as it was written",
+                    "It was set aside, and everything else goes on. The log names the file. Check the disk.",
+                ),
+            ),
+            ticket(
+                "WeirRefusesBatches",
+                format!("sum by (job, reason) (increase({}[15m])) > 0", names::STORE_REFUSED_BATCHES),
+                (
+                    "Weir's store turned away {{ $value | humanize }} batches in a quarter of an hour: {{ $labels.reason }}",
+                    "Full means that the disk is full or slower than what arrives: agents keep their data and try again.",
                 ),
             ),
         ],
