@@ -102,10 +102,10 @@ pub struct RefusalRow {
 }
 
 impl Arrivals {
-    /// Notes a batch that is durable.
-    pub fn note(&self, batch: &Batch, via: &Arc<str>, sdk: &Arc<str>, now_ns: i64) {
+    /// Notes what was counted of a batch, once the batch is durable.
+    pub fn note(&self, counted: Counted, via: &Arc<str>, sdk: &Arc<str>, now_ns: i64) {
         let mut noted = self.lock();
-        for row in counts(batch) {
+        for row in counted.0 {
             let key = SenderKey { via: Arc::clone(via), service: row.service };
             let tally = noted.senders.entry(key).or_default();
             tally.points += row.points;
@@ -190,6 +190,11 @@ impl Noted {
     }
 }
 
+/// Points and spans of a batch by service: what [`Arrivals::note`] takes, counted before the batch is given away.
+#[derive(Debug)]
+pub struct Counted(Vec<Count>);
+
+#[derive(Debug)]
 struct Count {
     service: Arc<str>,
     points: u64,
@@ -197,7 +202,15 @@ struct Count {
     newest_ns: i64,
 }
 
-/// Points and spans of a batch by service. Rows of one resource follow each other, so the last count is tried first.
+impl Counted {
+    /// Counts `batch`. RED is left out: nobody sent it.
+    #[must_use]
+    pub fn of(batch: &Batch) -> Self {
+        Self(counts(batch))
+    }
+}
+
+/// Rows of one resource follow each other, so the last count is tried first.
 fn counts(batch: &Batch) -> Vec<Count> {
     let mut counts: Vec<Count> = Vec::new();
     let mut names: HashMap<*const Resource, Arc<str>> = HashMap::new();
@@ -263,7 +276,12 @@ mod tests {
     #[test]
     fn a_report_says_who_how_much_and_how_late() {
         let arrivals = Arrivals::default();
-        arrivals.note(&spans_of("cart", &[5, 1_000_000_000]), &"agent a".into(), &"python 1.45".into(), 3_000_000_000);
+        arrivals.note(
+            Counted::of(&spans_of("cart", &[5, 1_000_000_000])),
+            &"agent a".into(),
+            &"python 1.45".into(),
+            3_000_000_000,
+        );
         let what = RefusedItems { reason: "bad_trace_id", items: 2, message: "trace id is all zero" };
         arrivals.note_refusal("agent a", &what, 4_000_000_000);
         let report = arrivals.report(5_000_000_000);
@@ -277,7 +295,7 @@ mod tests {
     fn memory_is_bounded_and_the_oldest_goes() {
         let arrivals = Arrivals::default();
         for number in 0..=SENDERS_MAX as i64 {
-            arrivals.note(&spans_of(&format!("s{number}"), &[0]), &"grpc".into(), &"".into(), number);
+            arrivals.note(Counted::of(&spans_of(&format!("s{number}"), &[0])), &"grpc".into(), &"".into(), number);
         }
         let report = arrivals.report(0);
         assert_eq!(report.senders.len(), SENDERS_MAX);
