@@ -7,8 +7,11 @@ mod check;
 mod demo;
 mod doctor;
 mod query;
+mod run;
+mod scripts;
 mod sql;
 mod table;
+mod up;
 
 use std::process::ExitCode;
 
@@ -27,12 +30,22 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Agent and collector in one process, with the page
+    Up(Box<up::UpArgs>),
+    /// The agent alone, as it runs on each node
+    Agent(Box<up::AgentArgs>),
+    /// The collector alone
+    Collector(Box<up::CollectorArgs>),
+    /// Start a Python or Node program, observed
+    Run(run::Args),
     /// Ask in PromQL
     Query(query::Args),
     /// Ask in SQL: tables spans, traces, samples, series
     Sql(sql::Args),
     /// Say what arrives, from whom, how fresh, and what was refused and why
     Doctor(doctor::Args),
+    /// Run tests that are written as text
+    Test(scripts::Args),
     /// Check files before they are used
     Check(check::Args),
     /// One process of the demo
@@ -41,10 +54,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Every HTTP client of this process finds it. It can only fail when there is one already.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
     let outcome = match Cli::parse().command {
+        Command::Up(args) => up::up(&args),
+        Command::Agent(args) => up::agent(&args),
+        Command::Collector(args) => up::collector(&args),
+        Command::Run(args) => run::run(&args),
         Command::Query(args) => query::run(&args),
         Command::Sql(args) => sql::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Test(args) => scripts::run(&args),
         Command::Check(args) => check::run(&args),
         Command::DemoService(args) => demo::serve(&args),
     };

@@ -134,4 +134,4 @@ def test_a_dead_target_goes_stale_at_once(pair):
     pair.exporter.stop()
     until("up is 0", lambda: float(ask(pair.url, 'up{job="node"}')[0]["value"][1]) == 0, 15)
     until("its series are stale, as in Prometheus", lambda: ask(pair.url, "node_load1") == [], 15)
-    assert ask(pair.prometheus, "node_load1") == []
+    until("Prometheus says the same", lambda: ask(pair.prometheus, "node_load1") == [], 15)

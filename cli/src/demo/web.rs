@@ -15,11 +15,8 @@ use reqwest::Method;
 use super::telemetry::{Call, duration_histogram};
 
 static SERVED: LazyLock<Histogram<f64>> = LazyLock::new(|| duration_histogram("http.server.request.duration"));
-static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
-    // An error means that a provider is installed already, which is as good.
-    let _installed = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap_or_default()
-});
+static CLIENT: LazyLock<reqwest::Client> =
+    LazyLock::new(|| reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap_or_default());
 
 /// Middleware: a SERVER span and a point of `http.server.request.duration` around every request.
 pub(super) async fn observe(mut request: Request, next: Next) -> Response {

@@ -1,0 +1,171 @@
+//! `weir up`: agent and collector in one process, joined by the same stream as on a cluster. Also `weir agent` and
+//! `weir collector`, each alone.
+//!
+//! ```text
+//! file, environment, flags ─▶ collector ─▶ agent (pushes to it) ─▶ demo, if asked ─▶ wait ─▶ stop in the data's order
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use weir_agent::{Agent, AgentFlags, AgentSettings};
+use weir_collector::{Collector, CollectorFlags, CollectorSettings};
+use weir_observe::Recorder;
+use weir_proto::config::ConfigFile;
+
+use crate::demo::Demo;
+use crate::table;
+
+/// Where data lies when `weir up` is not told.
+const UP_DATA_DIR: &str = "./weir-data";
+
+/// Flags of `weir up`.
+#[derive(Parser)]
+pub(crate) struct UpArgs {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(flatten)]
+    agent: AgentFlags,
+    #[command(flatten)]
+    collector: CollectorFlags,
+    /// Start a shop of five services that call each other, under load, with a fault that comes and goes
+    #[arg(long)]
+    demo: bool,
+}
+
+/// Flags of `weir agent`.
+#[derive(Parser)]
+pub(crate) struct AgentArgs {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(flatten)]
+    agent: AgentFlags,
+}
+
+/// Flags of `weir collector`.
+#[derive(Parser)]
+pub(crate) struct CollectorArgs {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(flatten)]
+    collector: CollectorFlags,
+}
+
+/// Flags of all three.
+#[derive(clap::Args)]
+struct Shared {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where data lies [default: ./weir-data for `weir up`, else /var/lib/weir]
+    #[arg(long, env = "WEIR_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Shared {
+    fn file(&self) -> anyhow::Result<ConfigFile> {
+        let Some(path) = &self.config else { return Ok(ConfigFile::default()) };
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        ConfigFile::parse(&text, |name| std::env::var(name).ok()).with_context(|| path.display().to_string())
+    }
+
+    fn data_dir(&self, file: &ConfigFile, default: &str) -> PathBuf {
+        let in_file = file.weir.data_dir.as_ref().map(PathBuf::from);
+        self.data_dir.clone().or(in_file).unwrap_or_else(|| default.into())
+    }
+}
+
+pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
+    let file = args.shared.file()?;
+    let data_dir = args.shared.data_dir(&file, UP_DATA_DIR);
+    let collector =
+        CollectorSettings::resolve(&file, &args.collector, data_dir.clone()).map_err(|error| anyhow!(error))?;
+    let mut agent = AgentSettings::resolve(&file, &args.agent, data_dir.clone()).map_err(|error| anyhow!(error))?;
+    block_on(async {
+        let recorder = Recorder::install().context("counting ourselves")?;
+        let mut stopped = Stopped::listen()?;
+        let collector = Collector::start(collector, recorder).await?;
+        agent.collector = format!("http://{}", collector.push);
+        let agent = Agent::start(agent).await?;
+        greet(&collector, &agent, &data_dir)?;
+        let demo = match args.demo {
+            true => {
+                let endpoint = format!("http://{}", agent.otlp_grpc);
+                Some(tokio::task::block_in_place(|| Demo::start(&endpoint))?)
+            }
+            false => None,
+        };
+        stopped.wait().await;
+        tokio::task::block_in_place(|| drop(demo));
+        agent.shutdown().await?;
+        collector.shutdown().await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+pub(crate) fn collector(args: &CollectorArgs) -> anyhow::Result<ExitCode> {
+    let file = args.shared.file()?;
+    let data_dir = args.shared.data_dir(&file, weir_collector::settings::DATA_DIR_DEFAULT);
+    let settings = CollectorSettings::resolve(&file, &args.collector, data_dir).map_err(|error| anyhow!(error))?;
+    block_on(async {
+        let recorder = Recorder::install().context("counting ourselves")?;
+        let mut stopped = Stopped::listen()?;
+        let collector = Collector::start(settings, recorder).await?;
+        tracing::info!(page = %collector.http, push = %collector.push, "collecting");
+        stopped.wait().await;
+        collector.shutdown().await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+pub(crate) fn agent(args: &AgentArgs) -> anyhow::Result<ExitCode> {
+    let file = args.shared.file()?;
+    let data_dir = args.shared.data_dir(&file, weir_collector::settings::DATA_DIR_DEFAULT);
+    let mut settings = AgentSettings::resolve(&file, &args.agent, data_dir).map_err(|error| anyhow!(error))?;
+    block_on(async {
+        settings.recorder = Some(Recorder::install().context("counting ourselves")?);
+        let mut stopped = Stopped::listen()?;
+        let agent = Agent::start(settings).await?;
+        tracing::info!(grpc = %agent.otlp_grpc, http = %agent.otlp_http, "taking OTLP");
+        stopped.wait().await;
+        agent.shutdown().await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// What a person sees who has just started it.
+fn greet(collector: &Collector, agent: &Agent, data_dir: &Path) -> anyhow::Result<()> {
+    table::say(&format!(
+        "\n  Weir is up.   http://{}\n\n  \
+         send OTLP      gRPC {}   HTTP {}\n  \
+         observe        weir run --service NAME -- CMD\n  \
+         data           {}\n",
+        collector.http,
+        agent.otlp_grpc,
+        agent.otlp_http,
+        data_dir.display()
+    ))?;
+    Ok(())
+}
+
+/// SIGTERM or Ctrl-C.
+struct Stopped(tokio::signal::unix::Signal, tokio::signal::unix::Signal);
+
+impl Stopped {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self(signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! { _ = self.0.recv() => {}, _ = self.1.recv() => {} }
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
