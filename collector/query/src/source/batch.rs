@@ -2,10 +2,14 @@
 
 use std::ops::Range;
 
+use weir_promql::histogram::FloatHistogram;
 use weir_promql::source::{HistogramRows, SeriesBatch};
 use weir_proto::batch::STALE_NAN_BITS;
+use weir_store::NumberChunk;
 
 use super::rows::{Point, Reading, Row, Sampled, rows_of};
+
+const NS_PER_MS: i64 = 1_000_000;
 
 /// Collects the rows of one batch. Series come in ascending id.
 #[derive(Default)]
@@ -20,6 +24,29 @@ impl BatchBuilder {
     pub(crate) fn numbers(&mut self, id: u32, points: Vec<Point<f64>>, reading: Reading) {
         for row in rows_of(points, reading) {
             self.float(row.t_ms, row.start_ms, row.value);
+        }
+        self.close(id);
+    }
+
+    /// A series of numbers that need no merging: one identity, not delta, chunks in time order. Copies columns.
+    pub(crate) fn plain<'a>(
+        &mut self,
+        id: u32,
+        chunks: impl Iterator<Item = &'a NumberChunk>,
+        (from_ns, to_ns): (i64, i64),
+    ) {
+        let first = self.batch.t_ms.len();
+        for chunk in chunks {
+            let begin = chunk.times.partition_point(|&time| time < from_ns);
+            let end = chunk.times.partition_point(|&time| time <= to_ns);
+            for at in begin..end {
+                let t_ms = chunk.times[at].div_euclid(NS_PER_MS);
+                if self.batch.t_ms.len() > first && self.batch.t_ms.last() == Some(&t_ms) {
+                    // Two points within one ms: the later one stands.
+                    self.drop_last();
+                }
+                self.float(t_ms, chunk.starts.at(&chunk.times, at).div_euclid(NS_PER_MS), chunk.values[at]);
+            }
         }
         self.close(id);
     }
@@ -67,6 +94,13 @@ impl BatchBuilder {
         }
     }
 
+    /// What its native histograms take.
+    pub(crate) fn histogram_bytes(&self) -> u64 {
+        let floats =
+            |one: &FloatHistogram| one.positive_buckets.len() + one.negative_buckets.len() + one.custom_values.len();
+        self.histograms.values.iter().map(|one| (size_of::<FloatHistogram>() + 8 * floats(one)) as u64).sum()
+    }
+
     /// The batch. Start times and histograms only where there are any.
     pub(crate) fn finish(self) -> SeriesBatch {
         let mut batch = self.batch;
@@ -80,6 +114,12 @@ impl BatchBuilder {
             batch.histograms = Some(histograms);
         }
         batch
+    }
+
+    fn drop_last(&mut self) {
+        self.batch.t_ms.pop();
+        self.batch.value.pop();
+        self.starts.pop();
     }
 
     fn float(&mut self, t_ms: i64, start_ms: i64, value: f64) {

@@ -22,8 +22,11 @@ use super::lookup::{Member, Output, View};
 use super::matcher::{BOUND, Compiled};
 use super::rows::{Point, Reading, Sampled};
 
-/// Outputs of one batch.
-const GROUP_OUTPUTS: usize = 256;
+/// Weight of the outputs of one batch.
+const GROUP_WEIGHT: usize = 256;
+/// What an output that reads histograms weighs; one that reads numbers weighs 1. A row of a native histogram takes
+/// about a kilobyte, a number 24 bytes, but a histogram has fewer rows.
+const HISTOGRAM_WEIGHT: usize = 16;
 /// Points of explicit histograms that are kept from selection to reading: some 50 MB.
 const KEPT_POINTS_MAX: usize = 200_000;
 /// What a histogram point takes beside its counts.
@@ -53,6 +56,8 @@ pub(crate) struct Plan {
     bounds: Vec<Arc<[f64]>>,
     /// Ids of each output: one, or one per bound.
     ids: Vec<Range<u32>>,
+    /// Outputs that are read together.
+    groups: Vec<Range<usize>>,
     window: Window,
     kept: HashMap<usize, Gathered>,
 }
@@ -84,7 +89,8 @@ impl Plan {
         let mut plan = Self {
             snapshot,
             bounds: vec![Arc::from([]); outputs.len()],
-            ids: Vec::new(),
+            ids: Vec::with_capacity(outputs.len()),
+            groups: grouped(&outputs),
             window,
             kept: HashMap::new(),
             outputs,
@@ -139,12 +145,12 @@ impl Plan {
 
     /// How many groups there are.
     pub(crate) fn groups(&self) -> usize {
-        self.outputs.len().div_ceil(GROUP_OUTPUTS)
+        self.groups.len()
     }
 
     /// The outputs of a group.
     pub(crate) fn group(&self, group: usize) -> Range<usize> {
-        group * GROUP_OUTPUTS..((group + 1) * GROUP_OUTPUTS).min(self.outputs.len())
+        self.groups[group].clone()
     }
 
     /// How the points of an output become rows.
@@ -251,6 +257,16 @@ impl Window {
 }
 
 impl Chunks {
+    /// Whether the numbers need neither merging nor summing: one identity, not delta, in time order.
+    fn are_plain(&self) -> bool {
+        let one = self.numbers.iter().all(|(member, _)| !member.delta && member.stream == self.numbers[0].0.stream);
+        let ends_before = |a: &NumberChunk, b: &NumberChunk| match (a.times.last(), b.times.first()) {
+            (Some(last), Some(first)) => last < first,
+            _ => true,
+        };
+        one && self.numbers.is_sorted_by(|a, b| ends_before(&a.1, &b.1))
+    }
+
     fn add_bounds(&self, bounds: &mut BTreeSet<Bound>) {
         let mut last: Option<&Arc<[f64]>> = None;
         for point in self.histograms.iter().flat_map(|chunk| &chunk.1.points) {
@@ -353,10 +369,16 @@ impl Batches {
                 builder.buckets(ids, &self.plan.bounds[at], chunks.histogram_points(window), reading);
             } else if output.explicit || output.exponential {
                 builder.mixed(ids.start, chunks.number_points(window), chunks.histogram_points(window), reading);
+            } else if chunks.are_plain() {
+                builder.plain(ids.start, chunks.numbers.iter().map(|chunk| &chunk.1), window.nanoseconds());
             } else {
                 builder.numbers(ids.start, chunks.number_points(window), reading);
             }
         }
+        // The rows are there already, but only those of one group: the next one is not begun where they are too many.
+        let bytes = builder.histogram_bytes();
+        self.budget.reserve(bytes)?;
+        self.handed_out += bytes;
         Ok(builder.finish())
     }
 }
@@ -406,6 +428,23 @@ impl Ord for Bound {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.total_cmp(&other.0)
     }
+}
+
+/// Neighbours that are read together.
+fn grouped(outputs: &[Output]) -> Vec<Range<usize>> {
+    let mut groups = Vec::new();
+    let (mut begin, mut total) = (0, 0);
+    for (at, output) in outputs.iter().enumerate() {
+        total += if output.explicit || output.exponential { HISTOGRAM_WEIGHT } else { 1 };
+        if total >= GROUP_WEIGHT {
+            groups.push(begin..at + 1);
+            (begin, total) = (at + 1, 0);
+        }
+    }
+    if begin < outputs.len() {
+        groups.push(begin..outputs.len());
+    }
+    groups
 }
 
 fn with_bound(labels: &Labels, bound: f64) -> Labels {
