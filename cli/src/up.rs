@@ -5,6 +5,7 @@
 //! file, environment, flags ─▶ collector ─▶ agent (pushes to it) ─▶ demo, if asked ─▶ wait ─▶ stop in the data's order
 //! ```
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -12,6 +13,7 @@ use anyhow::{Context, anyhow};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use weir_agent::{Agent, AgentFlags, AgentSettings};
+use weir_collector::arrivals::RefusedItems;
 use weir_collector::{Collector, CollectorFlags, CollectorSettings};
 use weir_observe::Recorder;
 use weir_proto::config::ConfigFile;
@@ -89,7 +91,13 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
         let mut stopped = Stopped::listen()?;
         let collector = Collector::start(collector, recorder).await?;
         agent.collector = format!("http://{}", collector.push);
-        let agent = Agent::start(agent).await?;
+        // What the agent refuses is told by the same doctor.
+        let arrivals = std::sync::Arc::clone(collector.arrivals());
+        agent.on_refusal = std::sync::Arc::new(move |from, what| {
+            let refused = RefusedItems { reason: what.reason, items: what.items, message: what.message };
+            arrivals.note_refusal(from.protocol.as_str(), &refused, weir_collector::wall_clock_ns());
+        });
+        let mut agent = Agent::start(agent).await?;
         greet(&collector, &agent, &data_dir)?;
         let demo = match args.demo {
             true => {
@@ -98,11 +106,11 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
             }
             false => None,
         };
-        stopped.wait().await;
+        let failed = tokio::select! { () = stopped.wait() => None, error = agent.failed() => Some(error) };
         tokio::task::block_in_place(|| drop(demo));
         agent.shutdown().await?;
         collector.shutdown().await?;
-        Ok(ExitCode::SUCCESS)
+        failed.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
     })
 }
 
@@ -128,11 +136,11 @@ pub(crate) fn agent(args: &AgentArgs) -> anyhow::Result<ExitCode> {
     block_on(async {
         settings.recorder = Some(Recorder::install().context("counting ourselves")?);
         let mut stopped = Stopped::listen()?;
-        let agent = Agent::start(settings).await?;
+        let mut agent = Agent::start(settings).await?;
         tracing::info!(grpc = %agent.otlp_grpc, http = %agent.otlp_http, "taking OTLP");
-        stopped.wait().await;
+        let failed = tokio::select! { () = stopped.wait() => None, error = agent.failed() => Some(error) };
         agent.shutdown().await?;
-        Ok(ExitCode::SUCCESS)
+        failed.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
     })
 }
 
@@ -166,6 +174,10 @@ impl Stopped {
 
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }

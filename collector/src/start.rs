@@ -39,6 +39,7 @@ pub struct Collector {
     servers: JoinSet<()>,
     chores: JoinSet<()>,
     store: Store,
+    arrivals: Arc<Arrivals>,
     spans: Option<Spans>,
 }
 
@@ -106,7 +107,7 @@ impl Collector {
         let ingest = Arc::new(Ingest::new(store.clone(), Arc::clone(&arrivals)));
         let otlp = weir_receive::router(&Receiver::new(Arc::clone(&ingest), settings.receive.clone()));
         push_gate.open(push::router(Arc::clone(&ingest), stop.clone()).merge(otlp.clone()));
-        let state = http_state(&settings, &store, arrivals, recorder.clone())?;
+        let state = http_state(&settings, &store, Arc::clone(&arrivals), recorder.clone())?;
         let questions = http::router(state).layer(axum::middleware::from_fn(trace::observe));
         http_gate
             .open(weir_receive::http_router(&Receiver::new(Arc::clone(&ingest), settings.receive)).merge(questions));
@@ -116,13 +117,19 @@ impl Collector {
         chores.spawn(expire_graph(ingest, stop.clone()));
         let spans = Spans::start(&format!("http://{push_at}"), span_resource());
         let spans = spans.inspect_err(|error| tracing::warn!(%error, "our own spans are not exported")).ok();
-        Ok(Self { http: http_at, push: push_at, stop, servers, chores, store, spans })
+        Ok(Self { http: http_at, push: push_at, stop, servers, chores, store, arrivals, spans })
     }
 
     /// The store, for what runs in the same process.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Who sends what, and what was refused.
+    #[must_use]
+    pub fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.arrivals
     }
 
     /// Stops taking requests, finishes what was taken, writes what is in memory to files.
@@ -188,6 +195,9 @@ fn store_options(settings: &CollectorSettings, fault: Option<FaultHook>) -> Stor
         metrics_retention: settings.retention,
         traces_retention: settings.retention,
         compact_interval: settings.compaction_interval,
+        // A reader that lists the files sees each row once, but for the moment between commit and removal. One that
+        // has a file open keeps it.
+        compact_grace: Duration::ZERO,
         fault,
         ..StoreOptions::new(settings.data_dir.join("collector"), Arc::new(System))
     }
