@@ -94,12 +94,24 @@ impl StoreError {
     /// the bytes'.
     #[must_use]
     pub fn parquet(path: &Path, error: parquet::errors::ParquetError) -> Self {
-        match error {
-            parquet::errors::ParquetError::External(inner) => match inner.downcast::<io::Error>() {
-                Ok(source) => Self::io(path, *source),
-                Err(other) => Self::corrupt(path, other),
-            },
-            other => Self::corrupt(path, other),
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(link) = cause {
+            if let Some(source) = link.downcast_ref::<io::Error>() {
+                let code = source.raw_os_error();
+                let copy = code
+                    .map_or_else(|| io::Error::new(source.kind(), source.to_string()), io::Error::from_raw_os_error);
+                return Self::io(path, copy);
+            }
+            cause = link.source();
         }
+        // Some layers keep only the text of what the system said.
+        let text = error.to_string();
+        if text.contains(DISK_FULL) {
+            return Self::io(path, io::Error::new(io::ErrorKind::StorageFull, text));
+        }
+        Self::corrupt(path, text)
     }
 }
+
+/// How the standard library ends the text of ENOSPC on Linux.
+const DISK_FULL: &str = "(os error 28)";

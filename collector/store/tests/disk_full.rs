@@ -79,7 +79,8 @@ fn fill(dir: &Path) {
     // Somebody else takes everything: the flush fails, the data stays, in memory and over a restart.
     std::fs::remove_file(dir.join("data/reserve")).ok();
     fill_up(&dir.join("more"));
-    assert_eq!(store.flush().unwrap_err().kind(), ErrorKind::Full);
+    let error = store.flush().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Full, "{error}");
     assert_eq!(count(&store), kept * POINTS);
     drop(store);
     let store = Store::open(options.clone()).unwrap();
