@@ -18,7 +18,7 @@ demo: build
 	$(BIN)/weir up --demo
 
 build: $(WEB)/dist/index.html
-	cargo build --release -p weir -p weir-agent -p weir-collector --bins
+	cargo build --release --workspace --bins
 
 $(WEB)/node_modules/.installed: $(WEB)/package-lock.json
 	cd $(WEB) && npm ci --no-audit --no-fund

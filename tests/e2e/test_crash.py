@@ -117,12 +117,9 @@ def test_collector_dies_everywhere(tmp_path, started, path):
     check(victim, senders)
     assert set(victim.died_in()) == set(POINTS), f"never died in {set(POINTS) - set(victim.died_in())}"
     assert victim.stop(20) == 0
-    # In the files, too: one row per span.
-    ((rows, distinct),) = stored(
-        victim.data_dir,
-        "select count(*), count(distinct span_id) from read_parquet('$root/traces/**/spans.parquet') where name = 'crash'",
-    )
-    assert rows == distinct, (rows, distinct)
+    # DuckDB reads the files as they are.
+    ((spans,),) = stored(victim.data_dir, "select count(distinct span_id) from '$root/traces/**/spans.parquet' where name = 'crash'")
+    assert spans >= max(len(sender.acked["spans"]) for sender in senders)
 
 
 def in_pages(weir, query, key):
