@@ -32,7 +32,7 @@ impl Fault {
 /// The price of an order, in cents. The defect looks every rebate up in an unsorted list, for every item: slow for
 /// real, on the processor.
 pub(super) fn price_of(items: u64, defect: bool) -> u64 {
-    let rounds = if defect { 40_000_000 } else { 20_000 };
+    let rounds = if defect { 150_000_000 } else { 20_000 };
     let mut state = items + 1;
     for round in 0..rounds {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(round | 1);
