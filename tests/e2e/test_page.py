@@ -74,7 +74,7 @@ def test_the_fault_shows_in_one_version_only(demo):
 
     until("version 1.9.0 fails", lambda: bad_versions() == {"1.9.0"}, 90)
     rows = demo.sql(
-        "select service_version, max(duration) as longest from spans where service_name = 'checkout' and kind = 2 group by 1"
+        "select service_version, max(duration_ns) as longest from spans where service_name = 'checkout' and kind = 2 group by 1"
     )
     longest = {row["service_version"]: row["longest"] for row in rows}
     assert longest["1.9.0"] > longest["1.8.0"], longest
