@@ -149,14 +149,26 @@ fn greet(collector: &Collector, agent: &Agent, data_dir: &Path) -> anyhow::Resul
     table::say(&format!(
         "\n  Weir is up.   http://{}\n\n  \
          send OTLP      gRPC {}   HTTP {}\n  \
-         observe        weir run --service NAME -- CMD\n  \
+         observe        {} run --service NAME -- CMD\n  \
          data           {}\n",
         collector.http,
         agent.otlp_grpc,
         agent.otlp_http,
+        own_name(&std::env::var_os("PATH").unwrap_or_default()),
         data_dir.display()
     ))?;
     Ok(())
+}
+
+/// What to type for this program: its name where the search path leads to it, else where it is.
+fn own_name(search_path: &std::ffi::OsStr) -> String {
+    let name = "weir";
+    let Ok(ourselves) = std::env::current_exe() else { return name.to_owned() };
+    if std::env::split_paths(search_path).any(|folder| folder.join(name) == ourselves) {
+        return name.to_owned();
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    ourselves.strip_prefix(&here).unwrap_or(&ourselves).display().to_string()
 }
 
 /// SIGTERM or Ctrl-C.
@@ -180,4 +192,17 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_on_the_search_path_is_told_where_the_program_is() {
+        let ourselves = std::env::current_exe().unwrap();
+        let said = own_name("/usr/bin".as_ref());
+        assert!(ourselves.ends_with(&said), "{said}");
+        assert_ne!(said, "weir");
+    }
 }
