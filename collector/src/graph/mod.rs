@@ -168,7 +168,7 @@ impl ServiceGraph {
             let half = self.half(spans, row, Arc::clone(&services[spans.resource[row] as usize]));
             match call_key(spans, row, side) {
                 Some(key) if !is_complete_alone(side, &half) => {
-                    self.add(key, side, half, now_ns, &mut observed);
+                    self.add((key, side), half, now_ns, &mut observed);
                     self.settle(key, &mut observed, &mut edges);
                 }
                 _ => self.give_alone(side, &half, &mut edges),
@@ -260,7 +260,7 @@ impl ServiceGraph {
         }
     }
 
-    fn add(&mut self, key: CallKey, side: Side, half: Half, now_ns: i64, observed: &mut Observed) {
+    fn add(&mut self, (key, side): (CallKey, Side), half: Half, now_ns: i64, observed: &mut Observed) {
         let call = self.calls.entry(key).or_insert_with(|| {
             self.ages.push_back((now_ns, key));
             self.bytes += CALL_BYTES;

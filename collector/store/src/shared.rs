@@ -141,7 +141,7 @@ impl Shared {
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(ms);
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         // More than 2^80 parts in one millisecond do not happen.
-        ids.generate_from_datetime(time).map_or_else(|_| ulid::Ulid::from_datetime(time), |id| id).to_string()
+        ids.generate_from_datetime(time).unwrap_or_else(|_| ulid::Ulid::from_datetime(time)).to_string()
     }
 
     /// Everything stored, as of now.

@@ -131,7 +131,7 @@ impl Store {
         let kib = u32::try_from(bytes_of(&batch) >> 10).unwrap_or(u32::MAX).clamp(1, WAITING_KIB_MAX);
         let permit = Arc::clone(&running.waiting).acquire_many_owned(kib).await.map_err(|_| StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
-        let append = Append { batch, delivery, answer, permit };
+        let append = Box::new(Append { batch, delivery, answer, permit });
         running.writer.send(Command::Append(append)).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)?
     }

@@ -33,7 +33,7 @@ const GROUP_WAIT: Duration = Duration::from_millis(5);
 /// What the writer is asked.
 pub(crate) enum Command {
     /// Store a batch.
-    Append(Append),
+    Append(Box<Append>),
     /// Freeze the memtables; `None` of a signal that is not due.
     Freeze { metrics: bool, spans: bool, done: SyncSender<()> },
     /// Forget what is in parts.
@@ -117,14 +117,14 @@ impl Writer {
 
     /// Takes batches until the group is full or its time has come, and commits it. Gives back the command that
     /// ended it, if one did.
-    async fn serve_group(&mut self, first: Append) -> Option<Command> {
+    async fn serve_group(&mut self, first: Box<Append>) -> Option<Command> {
         let mut group = Group::default();
-        self.take(first, &mut group);
+        self.take(*first, &mut group);
         let due = self.last_sync + GROUP_WAIT;
         let mut follows = None;
         while group.bytes < GROUP_BYTES {
             match tokio::time::timeout_at(due, self.commands.recv()).await {
-                Ok(Some(Command::Append(append))) => self.take(append, &mut group),
+                Ok(Some(Command::Append(append))) => self.take(*append, &mut group),
                 Ok(Some(other)) => {
                     follows = Some(other);
                     break;

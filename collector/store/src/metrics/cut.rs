@@ -271,7 +271,7 @@ mod tests {
         let restarted: Vec<i64> = times.iter().map(|&time| if time <= 40 { 1 } else { 2 }).collect();
         assert_eq!(by_time_and_start(&times, &restarted), [0..40, 40..100]);
         let delta: Vec<i64> = times.iter().map(|&time| time - 1).collect();
-        assert_eq!(by_time_and_start(&times, &delta), [0..100]);
+        assert_eq!(by_time_and_start(&times, &delta), [Range { start: 0, end: 100 }]);
     }
 
     #[test]

@@ -525,7 +525,7 @@ mod tests {
     #[test]
     fn a_grid_covers_all_points_and_stands_bucket_by_bucket() {
         let points = [exponential(2, &[1, 2]), exponential(0, &[]), exponential(-1, &[5, 0, 0, 7])];
-        assert_eq!(by_layout(&points, 0..3), [0..3]);
+        assert_eq!(by_layout(&points, 0..3), [Range { start: 0, end: 3 }]);
         let grid = Grid::of(&points);
         assert_eq!((grid.positive, grid.buckets), ((-1, 4), 5));
         assert_eq!(grid.bucket_major(&points, false), [0, 0, 5, 0, 0, 0, 0, 0, 0, 1, 0, 7, 2, 0, 0]);

@@ -10,7 +10,7 @@ use weir_proto::batch::STALE_NAN_BITS;
 use weir_proto::prometheus::Promotion;
 use weir_proto::{Fingerprint, HistogramLayout, KeyValue, MetricBatch, MetricKind, SeriesIdentity, Temporality, Value};
 
-use super::chunk::{Exemplar, HistogramPoint};
+use super::chunk::{Exemplar, HistogramChunk, HistogramPoint, NumberChunk};
 use super::memtable::MetricMemtable;
 use super::read::MetricPart;
 use super::registry::SeriesRegistry;
@@ -25,8 +25,11 @@ const DAY: i64 = 86_400 * SECOND;
 /// Everything that partitions answer, in a form that compares by bits.
 type Answer = BTreeMap<Fingerprint, Vec<String>>;
 
+/// What all partitions have of one series.
+type Pieces = (Arc<SeriesIdentity>, Vec<NumberChunk>, Vec<HistogramChunk>, Vec<Exemplar>);
+
 fn answer(partitions: &[Partition]) -> Answer {
-    let mut numbers: BTreeMap<Fingerprint, (Arc<SeriesIdentity>, Vec<_>, Vec<_>, Vec<Exemplar>)> = BTreeMap::new();
+    let mut numbers: BTreeMap<Fingerprint, Pieces> = BTreeMap::new();
     for partition in partitions {
         let index = partition.series_index().unwrap();
         let all: RoaringBitmap = index.all().clone();

@@ -66,7 +66,7 @@ export function Heatmap({ grid, columns, lines, dots, height }: Props) {
       {
         width,
         height,
-        padding: [8, 8, 0, 0],
+        padding: [8, 18, 0, 0],
         legend: { show: false },
         cursor: cursor(false),
         scales: {

@@ -59,7 +59,7 @@ export function Lines({ grid, lines, past, unit, stacked, thresholds, height }: 
       {
         width,
         height,
-        padding: [8, 8, 0, 0],
+        padding: [8, 18, 0, 0],
         legend: { show: false },
         cursor: cursor(true),
         scales: { x: { time: true, range: (u) => bounds(u) }, y: { range: (_, __, max) => yRange(max, unit) } },
