@@ -9,10 +9,10 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::annotations::Annotations;
 use crate::ast::Expr;
 use crate::error::QueryError;
-use crate::eval::{Cell, Context, Grid, Out, Row, drop_names, evaluate, whole_range};
+use crate::eval::{Cell, Context, Grid, Out, Reads, Row, drop_names, evaluate, whole_range};
 use crate::options::{EngineOptions, QueryOptions};
 use crate::parse::parse;
-use crate::plan::{Node, QueryTimes, build};
+use crate::plan::{Node, Plan, QueryTimes, explain, plan};
 use crate::source::{Budget, SeriesSource};
 use crate::value::{Point, QueryOutput, QueryStats, Sample, Series, Value, ValueType};
 
@@ -91,8 +91,23 @@ impl Engine {
         range: QueryRange,
         query_options: &QueryOptions,
     ) -> Result<QueryOutput, QueryError> {
-        let QueryRange { start_ms, end_ms, step_ms } = range;
         let expr = self.parse(query)?;
+        let (grid, times) = self.ranged(&expr, range)?;
+        self.run(source, &expr, &Run { grid, times, query_options, asked: Asked::Range })
+    }
+
+    /// How `query` would be evaluated over a range: its plan as text, a line per node.
+    ///
+    /// # Errors
+    /// When the query or the range is wrong.
+    pub fn explain(&self, query: &str, range: QueryRange) -> Result<String, QueryError> {
+        let expr = self.parse(query)?;
+        let (grid, times) = self.ranged(&expr, range)?;
+        Ok(explain(&plan(&expr, &times, &grid, self.options.lookback_ms)?))
+    }
+
+    fn ranged(&self, expr: &Expr, range: QueryRange) -> Result<(Grid, QueryTimes), QueryError> {
+        let QueryRange { start_ms, end_ms, step_ms } = range;
         let kind = expr.value_type();
         if kind != ValueType::Vector && kind != ValueType::Scalar {
             let kind = crate::print::Quoted(kind.documented()).to_string();
@@ -114,8 +129,7 @@ impl Engine {
             )));
         }
         let grid = Grid { start_ms, step_ms, steps: points as usize + 1 };
-        let times = self.times(start_ms, end_ms, step_ms);
-        self.run(source, &expr, &Run { grid, times, query_options, asked: Asked::Range })
+        Ok((grid, self.times(start_ms, end_ms, step_ms)))
     }
 
     fn parse(&self, query: &str) -> Result<Expr, QueryError> {
@@ -129,30 +143,44 @@ impl Engine {
             step_ms,
             no_step_subquery_interval_ms: self.options.no_step_subquery_interval_ms,
             optimise: self.options.optimise,
+            rewrite: self.options.rewrite,
         }
     }
 
     fn run(&self, source: &dyn SeriesSource, expr: &Expr, run: &Run<'_>) -> Result<QueryOutput, QueryError> {
         let query_options = run.query_options;
         let budget = query_options.budget.clone().unwrap_or_else(|| self.budget());
-        let context = Context {
-            source,
-            budget: Arc::clone(&budget),
-            lookback_ms: query_options.lookback_ms.unwrap_or(self.options.lookback_ms),
-            delayed_name_removal: self.options.delayed_name_removal,
-            use_start_timestamps: self.options.use_start_timestamps,
-            optimise: self.options.optimise,
-            notes: Mutex::new(Annotations::default()),
+        let lookback_ms = query_options.lookback_ms.unwrap_or(self.options.lookback_ms);
+        let attempt = |times: &QueryTimes| {
+            let Plan { node, reads, rewritten } = plan(expr, times, &run.grid, lookback_ms)?;
+            let context = Context {
+                source,
+                budget: Arc::clone(&budget),
+                lookback_ms,
+                delayed_name_removal: self.options.delayed_name_removal,
+                use_start_timestamps: self.options.use_start_timestamps,
+                optimise: self.options.optimise,
+                reads: Reads::new(reads, &budget),
+                notes: Mutex::new(Annotations::default()),
+            };
+            let value = answer(&context, &node, &run.grid, run.asked);
+            Ok::<_, QueryError>((value, context.notes.into_inner().unwrap_or_else(PoisonError::into_inner), rewritten))
         };
         let work = || {
-            let node = build(expr, &run.times)?;
-            answer(&context, &node, &run.grid, run.asked)
+            let before = budget.mark();
+            let (value, annotations, rewritten) = attempt(&run.times)?;
+            if rewritten && matches!(value, Err(QueryError::Execution(_) | QueryError::Limit(_))) {
+                // Perhaps only the rewriting met the limit, and its error may lack labels: as written, then.
+                budget.restore(before);
+                let (value, annotations, _) = attempt(&QueryTimes { rewrite: false, ..run.times })?;
+                return Ok::<_, QueryError>((value?, annotations));
+            }
+            Ok((value?, annotations))
         };
-        let value = match &self.pool {
+        let (value, annotations) = match &self.pool {
             Some(pool) => pool.install(work)?,
             None => work()?,
         };
-        let annotations = context.notes.into_inner().unwrap_or_else(PoisonError::into_inner);
         let stats = QueryStats {
             samples_read: budget.samples_read(),
             samples_peak: budget.samples_peak(),

@@ -18,6 +18,7 @@ mod instant;
 mod merge;
 mod rollup;
 mod scan;
+mod shared;
 mod subquery;
 mod whole_range;
 
@@ -31,7 +32,9 @@ use crate::source::{Budget, SeriesSource};
 pub(crate) use binary::scalar_operation;
 pub(crate) use column::{Cell, Column, Row};
 pub(crate) use merge::{drop_names, settle};
-pub(crate) use scan::{STALE_NAN, is_stale};
+pub(crate) use scan::{Cover, STALE_NAN, cover, is_stale};
+pub(crate) use shared::Reads;
+pub(crate) use subquery::times as subquery_times;
 pub(crate) use whole_range::whole_range;
 
 /// The times that are evaluated.
@@ -65,6 +68,8 @@ pub(crate) struct Context<'a> {
     pub(crate) delayed_name_removal: bool,
     pub(crate) use_start_timestamps: bool,
     pub(crate) optimise: bool,
+    /// The selections that several selectors read from.
+    pub(crate) reads: Reads,
     pub(crate) notes: Mutex<Annotations>,
 }
 

@@ -49,7 +49,7 @@ impl Labels {
 }
 
 /// Labels that describe the metric itself; an operation that makes another quantity of it drops them.
-const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
+pub(crate) const METADATA: [&str; 3] = [METRIC_NAME, "__type__", "__unit__"];
 
 impl Labels {
     fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {

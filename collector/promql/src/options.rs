@@ -74,8 +74,10 @@ pub struct EngineOptions {
     pub use_start_timestamps: bool,
     /// Which parts of the language are understood.
     pub language: Language,
-    /// Whether the planner may fuse and share; off only to compare answers.
+    /// Whether the planner may fold and fuse; off only to compare answers.
     pub optimise: bool,
+    /// Whether the planner may propagate matchers, project labels and share selections; off only to compare answers.
+    pub rewrite: bool,
 }
 
 impl Default for EngineOptions {
@@ -93,6 +95,7 @@ impl Default for EngineOptions {
             use_start_timestamps: false,
             language: Language::default(),
             optimise: true,
+            rewrite: true,
         }
     }
 }

@@ -3,9 +3,24 @@
 //! Durations that are arithmetic become milliseconds, `start()`, `end()`, `step()` and `range()` become numbers,
 //! constants are folded, parts that are the same at every step are marked ([`Node::Invariant`]) and evaluated once,
 //! and selectors under which only count and sum of histograms are looked at say so.
+//!
+//! Then the plan is rewritten so that less is read. Each rewriting leaves answer and annotations as they are:
+//!
+//! | | what it saves | file |
+//! |---|---|---|
+//! | propagation | series that find no partner on the other side of an operator | `propagation` |
+//! | projection | labels that nothing above looks at | `projection` |
+//! | sharing | reading a selector again that was read already | `sharing` |
+//!
+//! An error is another matter: it may name labels that were left out, or be a limit that only the sharing met. So a
+//! rewritten plan that fails is evaluated once more as it was written, and that answer or error stands.
 
 mod build;
 mod durations;
+mod explain;
+mod projection;
+mod propagation;
+mod sharing;
 mod stats;
 
 use std::sync::Arc;
@@ -15,7 +30,13 @@ use crate::functions::Function;
 use crate::position::Span;
 use crate::source::Matcher;
 
-pub(crate) use build::build;
+pub(crate) use explain::explain;
+pub(crate) use projection::Projection;
+pub(crate) use sharing::SharedRead;
+
+use crate::ast::Expr;
+use crate::error::QueryError;
+use crate::eval::Grid;
 
 /// The times of a query, as far as an expression can speak of them.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +45,36 @@ pub(crate) struct QueryTimes {
     pub(crate) end_ms: i64,
     pub(crate) step_ms: i64,
     pub(crate) no_step_subquery_interval_ms: i64,
+    /// Fold, mark what is invariant, fuse.
     pub(crate) optimise: bool,
+    /// Propagate, project, share.
+    pub(crate) rewrite: bool,
+}
+
+/// A query, ready to be evaluated.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) node: Node,
+    /// Selections that several selectors read from, by the number that is in [`Select::shared`].
+    pub(crate) reads: Vec<SharedRead>,
+    /// Whether propagation, projection or sharing changed anything.
+    pub(crate) rewritten: bool,
+}
+
+/// Plans an expression that is evaluated at the times of `grid`.
+///
+/// # Errors
+/// When a duration makes no sense or a modifier does not fit its function.
+pub(crate) fn plan(expr: &Expr, times: &QueryTimes, grid: &Grid, lookback_ms: i64) -> Result<Plan, QueryError> {
+    let mut node = build::build(expr, times)?;
+    if !times.rewrite {
+        return Ok(Plan { node, reads: Vec::new(), rewritten: false });
+    }
+    let propagated = propagation::propagate(&mut node);
+    let projected = projection::project(&mut node);
+    let reads = sharing::share(&mut node, grid, lookback_ms);
+    let rewritten = propagated || projected || !reads.is_empty();
+    Ok(Plan { node, reads, rewritten })
 }
 
 /// How a selector fills the gaps between samples.
@@ -45,6 +95,10 @@ pub(crate) struct Select {
     pub(crate) at_ms: Option<i64>,
     pub(crate) extent: Extent,
     pub(crate) stats_only: bool,
+    /// The labels that are needed, when not all.
+    pub(crate) projection: Option<Projection>,
+    /// Which of the plan's shared selections it reads from.
+    pub(crate) shared: Option<u32>,
     pub(crate) span: Span,
 }
 
@@ -111,6 +165,9 @@ pub(crate) struct Binary {
     pub(crate) right: Box<Node>,
     pub(crate) return_bool: bool,
     pub(crate) matching: Option<Matching>,
+    /// Whether its sides read from one shared selection: then one is evaluated after the other, since the second
+    /// can only take what the first has read.
+    pub(crate) sequential: bool,
     pub(crate) span: Span,
 }
 

@@ -252,7 +252,7 @@ fn bare_selector(f: &mut fmt::Formatter<'_>, selector: &VectorSelector) -> fmt::
     Ok(())
 }
 
-struct PrintedMatcher<'a>(&'a Matcher);
+pub(crate) struct PrintedMatcher<'a>(pub(crate) &'a Matcher);
 
 impl fmt::Display for PrintedMatcher<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -62,14 +62,18 @@ pub struct SelectHints {
     pub step_ms: i64,
     /// Width of a range selector, 0 for an instant one.
     pub range_ms: i64,
-    /// The labels needed above, when not all.
+    /// The labels that anything above looks at, when not all; sorted, `__name__` among them. A source may then leave
+    /// the others out of the [`SeriesTable`], any of them or none, but it selects, merges and orders by all labels as
+    /// always: there are as many series, with the same ids and the same samples as without this hint, only some of
+    /// them may look alike. A label that is listed and that a series has is never left out.
     pub labels_needed: Option<Arc<[Arc<str>]>>,
     /// Only count and sum of histograms are needed, no buckets. A source that leaves the buckets out must have set
     /// [`crate::histogram::FloatHistogram::reset_hint`] by comparing the whole histograms.
     pub histogram_stats_only: bool,
 }
 
-/// The series of a selection: dense id to sorted labels. No two entries are equal.
+/// The series of a selection: dense id to sorted labels. No two entries are equal, unless labels were left out as
+/// [`SelectHints::labels_needed`] allows; two series they are even then.
 #[derive(Clone, Debug, Default)]
 pub struct SeriesTable {
     /// Labels by id, `__name__` among them.
@@ -101,6 +105,22 @@ pub struct SeriesBatch {
     pub start_ms: Option<Vec<i64>>,
     /// Native histograms by row; absent when all rows are floats.
     pub histograms: Option<HistogramRows>,
+}
+
+impl SeriesBatch {
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        let columns = 2 + u64::from(self.start_ms.is_some());
+        let numbers = self.t_ms.len() as u64 * 8 * columns + self.ids.len() as u64 * 8;
+        let floats = |one: &crate::histogram::FloatHistogram| {
+            one.positive_buckets.len() + one.negative_buckets.len() + one.custom_values.len()
+        };
+        let histogram = |one: &Arc<crate::histogram::FloatHistogram>| {
+            (size_of::<crate::histogram::FloatHistogram>() + 8 * floats(one)) as u64
+        };
+        let of_rows = |rows: &HistogramRows| rows.row.len() as u64 * 4 + rows.values.iter().map(histogram).sum::<u64>();
+        numbers + self.histograms.as_ref().map_or(0, of_rows)
+    }
 }
 
 /// Native histograms of a batch.
@@ -274,6 +294,22 @@ impl Budget {
     /// Ends the query; every thread that works for it stops at its next batch.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// What is held now, to come back to with [`Self::restore`].
+    pub(crate) fn mark(&self) -> (u64, u64) {
+        (self.bytes.load(Ordering::Relaxed), self.samples.load(Ordering::Relaxed))
+    }
+
+    /// Forgets what an evaluation held that ended in an error.
+    pub(crate) fn restore(&self, (bytes, samples): (u64, u64)) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+        self.samples.store(samples, Ordering::Relaxed);
+    }
+
+    /// The most bytes and samples that may be held.
+    pub(crate) fn maxima(&self) -> (u64, u64) {
+        (self.bytes_max, self.samples_max)
     }
 
     /// The most bytes that were reserved at one time.

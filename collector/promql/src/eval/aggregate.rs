@@ -16,7 +16,7 @@ use crate::ast::Aggregation;
 use crate::error::QueryError;
 use crate::labels::METRIC_NAME;
 use crate::plan::{Aggregate, Extent, Node, RangeInput};
-use crate::source::{MatchOp, Matcher, Selection};
+use crate::source::{MatchOp, Matcher};
 use accumulate::Accumulator;
 
 /// How groups are told apart.
@@ -65,12 +65,12 @@ pub(crate) fn aggregate(context: &Context<'_>, aggregate: &Aggregate, grid: &Gri
 fn fused(context: &Context<'_>, aggregate: &Aggregate, grid: &Grid) -> Result<Option<Vec<Row>>, QueryError> {
     match &*aggregate.expr {
         Node::Select(select) if select.extent == Extent::Plain => {
-            let selection = instant::open_instant(context, select, grid)?;
+            let opened = instant::open_instant(context, select, grid)?;
             let column = |found: &scan::Found<'_>, column: &mut Column| {
                 instant::fill(context, (select, instant::Taking::Value), grid, found, column);
                 Ok(())
             };
-            fold(context, aggregate, grid, selection, (false, &column)).map(Some)
+            fold(context, aggregate, grid, opened, (false, &column)).map(Some)
         }
         Node::RangeCall(call) => {
             let RangeInput::Select(select) = &call.input else { return Ok(None) };
@@ -81,9 +81,9 @@ fn fused(context: &Context<'_>, aggregate: &Aggregate, grid: &Grid) -> Result<Op
             if call.function.name == "absent_over_time" || !(context.delayed_name_removal || !drop_name || one_name) {
                 return Ok(None);
             }
-            let selection = rollup.open(select)?;
+            let opened = rollup.open(select)?;
             let column = |found: &scan::Found<'_>, column: &mut Column| rollup.fill_found(found, column);
-            fold(context, aggregate, grid, selection, (drop_name, &column)).map(Some)
+            fold(context, aggregate, grid, opened, (drop_name, &column)).map(Some)
         }
         _ => Ok(None),
     }
@@ -100,10 +100,10 @@ fn fold(
     context: &Context<'_>,
     aggregate: &Aggregate,
     grid: &Grid,
-    selection: Selection,
+    opened: scan::Opened,
     (drop_name, column): MakeColumn<'_>,
 ) -> Result<Vec<Row>, QueryError> {
-    let table = Arc::clone(&selection.series);
+    let table = Arc::clone(&opened.series);
     let mut key = key(aggregate);
     if drop_name
         && !context.delayed_name_removal
@@ -131,7 +131,7 @@ fn fold(
         a.join(b);
         (a, scratch)
     };
-    let folded = scan::fold(context, selection, fresh, add, join);
+    let folded = scan::fold(context, opened, fresh, add, join);
     context.budget.release(bytes * rayon::current_num_threads() as u64);
     context.budget.drop_samples((groups.len() * grid.steps) as u64);
     match folded? {

@@ -27,9 +27,12 @@ pub(crate) fn scalar_operation(op: Op, a: f64, b: f64) -> Option<f64> {
 
 /// Evaluates a binary operation.
 pub(crate) fn binary(context: &Context<'_>, binary: &Binary, grid: &Grid) -> Result<Out, QueryError> {
-    // Both sides at once: each is parallel inside, but their beginnings and ends are not.
-    let (left, right) =
-        rayon::join(|| evaluate(context, &binary.left, grid), || evaluate(context, &binary.right, grid));
+    let (left, right) = if binary.sequential {
+        (evaluate(context, &binary.left, grid), evaluate(context, &binary.right, grid))
+    } else {
+        // Both sides at once: each is parallel inside, but their beginnings and ends are not.
+        rayon::join(|| evaluate(context, &binary.left, grid), || evaluate(context, &binary.right, grid))
+    };
     match (left?, right?) {
         (Out::Scalar(left), Out::Scalar(right)) => scalars(binary, &left, &right),
         (Out::Rows(rows), Out::Scalar(numbers)) => with_scalar(context, binary, rows, &numbers, false).map(Out::Rows),

@@ -35,7 +35,7 @@ pub(crate) fn call(context: &Context<'_>, call: &Call, grid: &Grid) -> Result<Ou
         "vector" => {
             let values = evaluate(context, &call.args[0], grid)?.scalar()?;
             let column = Column { values, present: Bits::all(grid.steps), histograms: None };
-            Ok(Out::Rows(vec![Row { labels: Labels::default(), drop_name: false, column }]))
+            Ok(Out::Rows(vec![Row { serial: 0, labels: Labels::default(), drop_name: false, column }]))
         }
         "absent" => absent(context, call, grid).map(Out::Rows),
         "timestamp" | "start_timestamp" => times(context, call, grid).map(Out::Rows),
@@ -108,7 +108,7 @@ fn absent(context: &Context<'_>, call: &Call, grid: &Grid) -> Result<Vec<Row>, Q
         Some(select) => absent_labels(&select.matchers),
         None => Labels::default(),
     };
-    Ok(vec![Row { labels, drop_name: false, column }])
+    Ok(vec![Row { serial: 0, labels, drop_name: false, column }])
 }
 
 /// The selector that an argument is.

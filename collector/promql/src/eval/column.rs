@@ -213,6 +213,8 @@ impl Column {
 /// A series with its values.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
+    /// Tells series apart whose labels were not all read: one more than the series' id. 0 where the labels do.
+    pub(crate) serial: u32,
     pub(crate) labels: Labels,
     /// Whether name, type and unit no longer fit; they are dropped at the end when removal is delayed.
     pub(crate) drop_name: bool,

@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use super::column::{Cell, Column};
 use super::rollup::{Finger, Notices, RangeSeries, interpolated_histogram};
-use super::scan::{Cover, Found, collect, is_stale, open};
+use super::scan::{Found, Opened, collect, cover, is_stale, open};
 use super::{Context, Grid, Row};
 use crate::error::QueryError;
 use crate::histogram::{FloatHistogram, ResetHint};
 use crate::plan::{Extent, Select};
-use crate::source::Selection;
 
 /// What an instant selector puts into its column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +28,8 @@ pub(crate) fn select(context: &Context<'_>, select: &Select, grid: &Grid) -> Res
 }
 
 /// Opens the series that an instant selector looks at.
-pub(crate) fn open_instant(context: &Context<'_>, select: &Select, grid: &Grid) -> Result<Selection, QueryError> {
-    let (first, last) = (select.end(grid.start_ms), select.end(grid.last()));
-    let ahead = if select.extent == Extent::Smoothed { context.lookback_ms } else { 0 };
-    let cover = Cover {
-        from_ms: first.saturating_sub(context.lookback_ms).saturating_add(1),
-        to_ms: last.saturating_add(ahead),
-    };
+pub(crate) fn open_instant(context: &Context<'_>, select: &Select, grid: &Grid) -> Result<Opened, QueryError> {
+    let cover = cover(select, grid, context.lookback_ms, false);
     open(context, select, cover, "", if grid.steps > 1 { grid.step_ms } else { 0 })
 }
 
@@ -46,9 +40,9 @@ pub(crate) fn select_taking(
     grid: &Grid,
     taking: Taking,
 ) -> Result<Vec<Row>, QueryError> {
-    let selection = open_instant(context, select, grid)?;
-    let series = Arc::clone(&selection.series);
-    let columns = collect(context, selection, |found| {
+    let opened = open_instant(context, select, grid)?;
+    let (series, first) = (Arc::clone(&opened.series), opened.serial(0));
+    let columns = collect(context, opened, |found| {
         let mut column = Column::empty(grid.steps);
         fill(context, (select, taking), grid, found, &mut column);
         if column.present.is_empty() {
@@ -57,8 +51,10 @@ pub(crate) fn select_taking(
         context.charge_rows(1, grid.steps)?;
         Ok(Some(column))
     })?;
-    let row =
-        |(id, column): (u32, Column)| Row { labels: series.labels[id as usize].clone(), drop_name: false, column };
+    let row = |(id, column): (u32, Column)| {
+        let serial = if first == 0 { 0 } else { first + id };
+        Row { serial, labels: series.labels[id as usize].clone(), drop_name: false, column }
+    };
     Ok(columns.into_iter().map(row).collect())
 }
 

@@ -1,8 +1,11 @@
 //! Rows with one label set become one row; at one time they must not both have a value.
 
+use std::collections::HashMap;
+
 use super::groups::{Groups, Key};
 use super::{Context, Row};
 use crate::error::QueryError;
+use crate::labels::Labels;
 
 pub(crate) const DUPLICATE: &str = "vector cannot contain metrics with the same labelset";
 
@@ -25,15 +28,26 @@ pub(crate) fn drop_names(mut rows: Vec<Row>) -> Result<Vec<Row>, QueryError> {
     if any { merge(rows) } else { Ok(rows) }
 }
 
-/// Merges rows with equal labels.
+/// Merges rows with equal labels; those with a serial number only with their like.
 ///
 /// # Errors
 /// When two of them have a value at one time.
 pub(crate) fn merge(rows: Vec<Row>) -> Result<Vec<Row>, QueryError> {
     let mut groups = Groups::new(Key::Whole);
+    let mut by_serial: HashMap<(u32, Labels), usize> = HashMap::new();
+    let mut of_group: Vec<usize> = Vec::new();
     let mut out: Vec<Row> = Vec::with_capacity(rows.len());
     for row in rows {
-        let at = groups.group(&row.labels) as usize;
+        let next = out.len();
+        let at = if row.serial == 0 {
+            let group = groups.group(&row.labels) as usize;
+            if group == of_group.len() {
+                of_group.push(next);
+            }
+            of_group[group]
+        } else {
+            *by_serial.entry((row.serial, row.labels.clone())).or_insert(next)
+        };
         let Some(kept) = out.get_mut(at) else {
             out.push(row);
             continue;

@@ -14,12 +14,11 @@ mod window;
 use std::sync::Arc;
 
 use super::column::{Bits, Column};
-use super::scan::{Cover, Found, collect, open};
+use super::scan::{Found, Opened, collect, cover, open};
 use super::{Context, Grid, Row, evaluate, settle, subquery};
 use crate::error::QueryError;
 use crate::functions::Function;
 use crate::plan::{Extent, RangeCall, RangeInput, Select};
-use crate::source::Selection;
 
 pub(crate) use extended::interpolated_histogram;
 pub(crate) use window::{Notices, RangeSeries, Value, Window};
@@ -122,19 +121,15 @@ impl<'a> Rollup<'a> {
         self.at_ms.unwrap_or_else(|| self.grid.time(step)).saturating_sub(self.offset_ms)
     }
 
-    /// The milliseconds that all windows together cover.
-    pub(crate) fn cover(&self) -> Cover {
-        let (before, behind) = self.reach();
-        let last = self.window_end(self.grid.steps.saturating_sub(1));
-        Cover {
-            from_ms: self.window_end(0).saturating_sub(self.range_ms).saturating_sub(before).saturating_add(1),
-            to_ms: last.saturating_add(behind),
-        }
+    /// The ends of the first and the last window.
+    pub(crate) fn window_ends(&self) -> (i64, i64) {
+        (self.window_end(0), self.window_end(self.grid.steps.saturating_sub(1)))
     }
 
-    pub(crate) fn open(&self, select: &Select) -> Result<Selection, QueryError> {
+    pub(crate) fn open(&self, select: &Select) -> Result<Opened, QueryError> {
         let step_ms = if self.grid.steps > 1 { self.grid.step_ms } else { 0 };
-        open(self.context, select, self.cover(), self.call.function.name, step_ms)
+        let cover = cover(select, &self.grid, self.context.lookback_ms, true);
+        open(self.context, select, cover, self.call.function.name, step_ms)
     }
 
     /// Whether the result is still the metric that it was.
@@ -328,9 +323,9 @@ pub(crate) fn call(context: &Context<'_>, call: &RangeCall, grid: &Grid) -> Resu
 }
 
 fn selected(rollup: &Rollup<'_>, select: &Select) -> Result<Vec<Row>, QueryError> {
-    let selection = rollup.open(select)?;
-    let table = Arc::clone(&selection.series);
-    let columns = collect(rollup.context, selection, |found| {
+    let opened = rollup.open(select)?;
+    let (table, first) = (Arc::clone(&opened.series), opened.serial(0));
+    let columns = collect(rollup.context, opened, |found| {
         let mut column = Column::empty(rollup.grid.steps);
         rollup.fill_found(found, &mut column)?;
         if column.present.is_empty() {
@@ -340,7 +335,10 @@ fn selected(rollup: &Rollup<'_>, select: &Select) -> Result<Vec<Row>, QueryError
         Ok(Some(column))
     })?;
     let drop_name = !rollup.keeps_name();
-    let row = |(id, column): (u32, Column)| Row { labels: table.labels[id as usize].clone(), drop_name, column };
+    let row = |(id, column): (u32, Column)| {
+        let serial = if first == 0 { 0 } else { first + id };
+        Row { serial, labels: table.labels[id as usize].clone(), drop_name, column }
+    };
     Ok(columns.into_iter().map(row).collect())
 }
 
@@ -358,5 +356,5 @@ fn absent(context: &Context<'_>, call: &RangeCall, rows: &[Row], grid: &Grid) ->
         RangeInput::Select(select) => super::call::absent_labels(&select.matchers),
         RangeInput::Subquery(_) => crate::labels::Labels::default(),
     };
-    vec![Row { labels, drop_name: true, column }]
+    vec![Row { serial: 0, labels, drop_name: true, column }]
 }

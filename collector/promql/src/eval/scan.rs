@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
-use super::Context;
+use super::shared::{self, Keeper, Pile};
+use super::{Context, Grid};
 use crate::error::QueryError;
 use crate::histogram::FloatHistogram;
 use crate::labels::Labels;
-use crate::plan::Select;
-use crate::source::{Budget, SelectHints, SelectRequest, Selection, SeriesBatch, SourceError};
+use crate::plan::{Extent, Projection, Select};
+use crate::source::{Budget, SelectHints, SelectRequest, Selection, SeriesBatch, SeriesTable, SourceError};
 
 /// The bits of the NaN that marks the end of a series.
 pub(crate) const STALE_NAN: u64 = 0x7ff0_0000_0000_0002;
@@ -56,10 +57,75 @@ impl Found<'_> {
 }
 
 /// The milliseconds that a selection covers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cover {
     pub(crate) from_ms: i64,
     pub(crate) to_ms: i64,
+}
+
+/// What a selector looks at over all times of a grid; `ranged` for the argument of a function over a range.
+pub(crate) fn cover(select: &Select, grid: &Grid, lookback_ms: i64, ranged: bool) -> Cover {
+    let lookback = |wanted: bool| if wanted { lookback_ms } else { 0 };
+    let before = if ranged { select.range_ms } else { lookback_ms };
+    let (before, behind) = (
+        before.saturating_add(lookback(ranged && select.extent != Extent::Plain)),
+        lookback(select.extent == Extent::Smoothed),
+    );
+    Cover {
+        from_ms: select.end(grid.start_ms).saturating_sub(before).saturating_add(1),
+        to_ms: select.end(grid.last()).saturating_add(behind),
+    }
+}
+
+/// The series of a selector, opened.
+pub(crate) struct Opened {
+    pub(crate) series: Arc<SeriesTable>,
+    /// Whether labels may be missing, so that rows need a serial number.
+    pub(crate) projected: bool,
+    supply: Supply,
+    /// Only these samples, where the selection covers more.
+    cut: Option<Cover>,
+}
+
+impl Opened {
+    /// A selection that others share; `cut` where it covers more than this selector looks at.
+    pub(super) fn shared(series: Arc<SeriesTable>, projected: bool, supply: Supply, cut: Option<Cover>) -> Self {
+        Self { series, projected, supply, cut }
+    }
+
+    /// What tells the rows of a series from those of others, see [`super::Row::serial`].
+    pub(crate) fn serial(&self, id: u32) -> u32 {
+        if self.projected { id + 1 } else { 0 }
+    }
+}
+
+/// Where batches come from.
+pub(super) enum Supply {
+    /// The source; kept for other selectors where they share.
+    Source(Batches, Option<Keeper>),
+    /// What another selector has read.
+    Kept(Arc<Pile>, usize),
+}
+
+impl Supply {
+    fn next(&mut self, budget: &Arc<Budget>) -> Result<Option<Arc<Held>>, QueryError> {
+        let (source, keeper) = match self {
+            Self::Kept(pile, next) => {
+                *next += 1;
+                return Ok(pile.held.get(*next - 1).cloned());
+            }
+            Self::Source(source, keeper) => (source, keeper),
+        };
+        let Some(batch) = source.next() else {
+            keeper.take().into_iter().for_each(Keeper::finish);
+            return Ok(None);
+        };
+        let held = Arc::new(Held::new(batch?, budget)?);
+        if keeper.as_mut().is_some_and(|keeper| !keeper.keep(&held)) {
+            *keeper = None;
+        }
+        Ok(Some(held))
+    }
 }
 
 /// Opens the series of a selector.
@@ -69,7 +135,12 @@ pub(crate) fn open(
     cover: Cover,
     function: &'static str,
     step_ms: i64,
-) -> Result<Selection, QueryError> {
+) -> Result<Opened, QueryError> {
+    if let Some(read) = select.shared
+        && let Some(opened) = shared::open(context, read, cover)?
+    {
+        return Ok(opened);
+    }
     let request = SelectRequest {
         matchers: select.matchers.clone(),
         start_ms: cover.from_ms,
@@ -82,21 +153,44 @@ pub(crate) fn open(
             histogram_stats_only: select.stats_only,
         },
     };
-    let selection = context.source.select(&request, &context.budget)?;
-    context.budget.admit_series(selection.series.labels.len() as u64)?;
-    if !selection.warnings.is_empty() {
-        let warnings = selection.warnings.clone();
+    let (series, batches, projected) = ask(context, request, select.projection.as_ref())?;
+    Ok(Opened { series, projected, supply: Supply::Source(batches, None), cut: None })
+}
+
+/// Asks the source, with a projection at first.
+pub(super) fn ask(
+    context: &Context<'_>,
+    mut request: SelectRequest,
+    projection: Option<&Projection>,
+) -> Result<(Arc<SeriesTable>, Batches, bool), QueryError> {
+    if let Some(projection) = projection {
+        request.hints.labels_needed = Some(projection.labels.iter().cloned().collect());
+    }
+    let mut selection = context.source.select(&request, &context.budget)?;
+    let mut projected = projection.is_some();
+    let unwanted = |labels: &Labels| {
+        projection.is_some_and(|projection| projection.missing.iter().any(|name| !labels.value(name).is_empty()))
+    };
+    if selection.series.labels.iter().any(unwanted) {
+        // Series that a label tells apart which is written above, or goes with the name: nothing may be left out.
+        projected = false;
+        request.hints.labels_needed = None;
+        selection = context.source.select(&request, &context.budget)?;
+    }
+    let Selection { series, batches, warnings } = selection;
+    context.budget.admit_series(series.labels.len() as u64)?;
+    if !warnings.is_empty() {
         context.note(|notes| warnings.into_iter().for_each(|warning| notes.add_storage_warning(warning)));
     }
-    Ok(selection)
+    Ok((series, batches, projected))
 }
 
 /// Some series of a batch.
 type Piece = (Arc<Held>, Range<usize>);
 
 /// A batch that counts as held for as long as any thread works on it.
-struct Held {
-    batch: SeriesBatch,
+pub(super) struct Held {
+    pub(super) batch: SeriesBatch,
     budget: Arc<Budget>,
 }
 
@@ -122,10 +216,18 @@ impl Held {
         pieces
     }
 
-    fn found<'a>(&'a self, at: usize, labels: &'a [Labels]) -> Option<Found<'a>> {
+    fn found<'a>(&'a self, at: usize, labels: &'a [Labels], cut: Option<Cover>) -> Option<Found<'a>> {
         let batch = &self.batch;
-        let rows = batch.offsets[at] as usize..batch.offsets[at + 1] as usize;
+        let mut rows = batch.offsets[at] as usize..batch.offsets[at + 1] as usize;
         let id = batch.ids[at];
+        if let Some(Cover { from_ms, to_ms }) = cut {
+            let times = &batch.t_ms[rows.clone()];
+            let first = rows.start;
+            rows = first + times.partition_point(|t| *t < from_ms)..first + times.partition_point(|t| *t <= to_ms);
+            if rows.is_empty() {
+                return None;
+            }
+        }
         Some(Found {
             id,
             labels: labels.get(id as usize)?,
@@ -147,7 +249,7 @@ impl Drop for Held {
 /// Where threads get their pieces from. Batches come from the source one at a time, and one is read ahead while others
 /// are worked on.
 struct Feed<'a> {
-    batches: Mutex<Option<Batches>>,
+    batches: Mutex<Option<Supply>>,
     pieces: Mutex<VecDeque<Piece>>,
     /// The thread that is reading a batch, one more than its index.
     reader: AtomicUsize,
@@ -155,7 +257,7 @@ struct Feed<'a> {
     budget: &'a Arc<Budget>,
 }
 
-type Batches = Box<dyn Iterator<Item = Result<SeriesBatch, SourceError>> + Send>;
+pub(super) type Batches = Box<dyn Iterator<Item = Result<SeriesBatch, SourceError>> + Send>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -188,20 +290,16 @@ impl Feed<'_> {
     }
 
     /// Reads one batch; false when there is none.
-    fn read(&self, batches: &mut Option<Batches>) -> Result<bool, QueryError> {
-        let Some(source) = batches else { return Ok(false) };
+    fn read(&self, batches: &mut Option<Supply>) -> Result<bool, QueryError> {
+        let Some(supply) = batches else { return Ok(false) };
         self.reader.store(rayon::current_thread_index().map_or(0, |index| index + 1), Ordering::Relaxed);
-        let batch = source.next();
+        let batch = supply.next(self.budget);
         self.reader.store(0, Ordering::Relaxed);
-        let held = match batch.map(|batch| Held::new(batch?, self.budget)) {
-            Some(Ok(held)) => Arc::new(held),
-            Some(Err(error)) => {
+        let held = match batch {
+            Ok(Some(held)) => held,
+            other => {
                 *batches = None;
-                return Err(error);
-            }
-            None => {
-                *batches = None;
-                return Ok(false);
+                return other.map(|_| false);
             }
         };
         lock(&self.pieces).extend(held.pieces().into_iter().map(|piece| (Arc::clone(&held), piece)));
@@ -217,16 +315,17 @@ impl Feed<'_> {
 /// Folds every series into an accumulator; each thread has its own, and they are joined at the end.
 pub(crate) fn fold<A: Send>(
     context: &Context<'_>,
-    selection: Selection,
+    opened: Opened,
     fresh: impl Fn() -> A + Sync + Send,
     add: impl Fn(&mut A, &Found<'_>) -> Result<(), QueryError> + Sync + Send,
     join: impl Fn(A, A) -> A + Sync + Send,
 ) -> Result<Option<A>, QueryError> {
-    let labels = selection.series.labels.as_slice();
+    let Opened { series, supply, cut, .. } = opened;
+    let labels = series.labels.as_slice();
     let few = labels.len() <= SERIES_SEQUENTIAL;
     let threads = if few { 1 } else { rayon::current_num_threads() };
     let feed = Feed {
-        batches: Mutex::new(Some(selection.batches)),
+        batches: Mutex::new(Some(supply)),
         pieces: Mutex::default(),
         reader: AtomicUsize::new(0),
         threads: threads - 1,
@@ -237,7 +336,7 @@ pub(crate) fn fold<A: Send>(
         while let Some((held, piece)) = feed.next()? {
             context.budget.check()?;
             let into = into.get_or_insert_with(&fresh);
-            for found in piece.filter_map(|at| held.found(at, labels)) {
+            for found in piece.filter_map(|at| held.found(at, labels, cut)) {
                 add(into, &found)?;
             }
         }
@@ -254,7 +353,7 @@ pub(crate) fn fold<A: Send>(
 /// Makes something of every series, in the order of series.
 pub(crate) fn collect<R: Send>(
     context: &Context<'_>,
-    selection: Selection,
+    opened: Opened,
     make: impl Fn(&Found<'_>) -> Result<Option<R>, QueryError> + Sync + Send,
 ) -> Result<Vec<(u32, R)>, QueryError> {
     let add = |into: &mut Vec<(u32, R)>, found: &Found<'_>| {
@@ -267,7 +366,7 @@ pub(crate) fn collect<R: Send>(
         a.append(&mut b);
         a
     };
-    let mut all = fold(context, selection, Vec::new, add, join)?.unwrap_or_default();
+    let mut all = fold(context, opened, Vec::new, add, join)?.unwrap_or_default();
     all.sort_by_key(|(id, _)| *id);
     Ok(all)
 }

@@ -62,9 +62,7 @@ fn without_reset_hint(histogram: &Arc<FloatHistogram>) -> Arc<FloatHistogram> {
 
 /// The rows of a function over a subquery.
 pub(crate) fn rows(rollup: &Rollup<'_>, query: &Subquery) -> Result<Vec<Row>, QueryError> {
-    let cover = rollup.cover();
-    let ends = (cover.from_ms - 1 + query.range_ms, cover.to_ms);
-    let Some(grid) = times(query, ends) else { return Ok(Vec::new()) };
+    let Some(grid) = times(query, rollup.window_ends()) else { return Ok(Vec::new()) };
     let context = rollup.context;
     let rows = inner(context, query, &grid)?;
     context.release_rows(rows.len(), grid.steps);
@@ -75,7 +73,7 @@ pub(crate) fn rows(rollup: &Rollup<'_>, query: &Subquery) -> Result<Vec<Row>, Qu
             context.budget.check()?;
             let column = rollup.column(&samples(&row.column, &grid), row.labels.name())?;
             let drop_name = row.drop_name || !keeps_name;
-            Ok((!column.present.is_empty()).then_some(Row { labels: row.labels, drop_name, column }))
+            Ok((!column.present.is_empty()).then_some(Row { column, drop_name, ..row }))
         })
         .collect::<Result<_, QueryError>>()?;
     let made: Vec<Row> = made.into_iter().flatten().collect();

@@ -14,9 +14,9 @@ pub(crate) fn whole_range(context: &Context<'_>, input: &RangeInput, grid: &Grid
             let end = select.end(grid.start_ms);
             let from = end.saturating_sub(select.range_ms);
             let cover = Cover { from_ms: from.saturating_add(1), to_ms: end };
-            let selection = open(context, select, cover, "", 0)?;
-            let table = std::sync::Arc::clone(&selection.series);
-            let found = collect(context, selection, |found| {
+            let opened = open(context, select, cover, "", 0)?;
+            let table = std::sync::Arc::clone(&opened.series);
+            let found = collect(context, opened, |found| {
                 let samples = RangeSeries::of(found, select.stats_only);
                 let series = cut(&samples, from, end);
                 context.budget.hold_samples((series.floats.len() + series.histograms.len()) as u64)?;

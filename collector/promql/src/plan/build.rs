@@ -16,7 +16,7 @@ type Built = Result<Node, QueryError>;
 ///
 /// # Errors
 /// When a duration makes no sense or a modifier does not fit its function.
-pub(crate) fn build(expr: &Expr, times: &QueryTimes) -> Built {
+pub(super) fn build(expr: &Expr, times: &QueryTimes) -> Built {
     let planner = Planner { times };
     let node = planner.node(expr, Reading::Whole)?;
     Ok(if times.optimise { mark_invariant(node) } else { node })
@@ -69,6 +69,8 @@ impl Planner<'_> {
                 _ => Extent::Plain,
             },
             stats_only: reading == Reading::Stats,
+            projection: None,
+            shared: None,
             span: selector.span,
         })
     }
@@ -167,6 +169,7 @@ impl Planner<'_> {
             right: Box::new(right),
             return_bool: binary.return_bool,
             matching: binary.matching.clone(),
+            sequential: false,
             span: binary.left.span().to(binary.right.span()),
         }))
     }

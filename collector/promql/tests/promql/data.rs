@@ -1,10 +1,12 @@
 //! Samples for tests: counters that are set back, gauges with gaps and ends, histograms of both kinds.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use weir_promql::labels::Labels;
 use weir_promql::memory::{MemorySample, MemorySource, STALE_NAN};
 use weir_promql::script::{SequenceValue, parse_series};
+use weir_promql::source::{Budget, SelectRequest, Selection, SeriesSource, SeriesTable, SourceError};
 use weir_promql::value::Point;
 
 /// Numbers that look random and are the same in each run.
@@ -28,6 +30,31 @@ impl Random {
 
     pub(super) fn one<'a>(&mut self, of: &[&'a str]) -> &'a str {
         of[self.below(of.len())]
+    }
+}
+
+/// A source that takes hints at their word and counts how often it is asked.
+pub(super) struct Literal<'a> {
+    pub(super) samples: &'a MemorySource,
+    pub(super) selections: AtomicUsize,
+}
+
+impl<'a> Literal<'a> {
+    pub(super) fn new(samples: &'a MemorySource) -> Self {
+        Self { samples, selections: AtomicUsize::new(0) }
+    }
+}
+
+impl SeriesSource for Literal<'_> {
+    fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Selection, SourceError> {
+        self.selections.fetch_add(1, Ordering::Relaxed);
+        let mut selection = self.samples.select(request, budget)?;
+        if let Some(needed) = &request.hints.labels_needed {
+            assert!(needed.is_sorted() && needed.iter().any(|name| &**name == "__name__"), "{needed:?}");
+            let labels = selection.series.labels.iter().map(|labels| labels.keep(needed)).collect();
+            selection.series = Arc::new(SeriesTable { labels });
+        }
+        Ok(selection)
     }
 }
 
@@ -102,6 +129,8 @@ pub(super) fn source(world: World) -> MemorySource {
                 Some(Point::Float(count as f64))
             });
         }
+        let zone = if instance < "c" { "north" } else { "south" };
+        append("place_info", &[("zone", zone)], &mut |_, _| Some(Point::Float(1.0)));
         append("size", &[], &mut |random, at| Some(histogram(random, at as u64 % 90)));
     }
     source

@@ -87,7 +87,13 @@ impl Writer<'_> {
         let World { job, instance, .. } = self.world;
         let left = self.vector(depth - 1);
         let right = self.vector(depth - 1);
-        match self.random.below(7) {
+        match self.random.below(13) {
+            7 => format!("({left}) / ({left})"),
+            8 => format!("({left}) > -20 and ({left}) < 300"),
+            9 => self.same_twice(),
+            10 => format!("sum by (zone) (({left}) * on ({job}, {instance}) group_left (zone) place_info)"),
+            11 => format!("{} {} on ({job}) {}", self.selector(), self.random.one(&["and", "unless"]), self.selector()),
+            12 => format!("{} / {}", self.selector(), self.selector()),
             0 => format!("({left}) {} 3.7", self.random.one(&["+", "-", "*", "/", "%", "^"])),
             1 => format!("({left}) {} 41.37", self.random.one(&[">", "<", ">= bool", "<= bool", "!="])),
             2 => format!("({left}) {} ({right})", self.random.one(&["+", "-", "*", "/"])),
@@ -98,12 +104,35 @@ impl Writer<'_> {
         }
     }
 
+    /// One selector in two places.
+    fn same_twice(&mut self) -> String {
+        let selector = self.selector();
+        match self.random.below(4) {
+            0 => format!("{selector} - {selector} offset 10m"),
+            1 => format!("rate({selector}[5m]) + increase({selector}[5m])"),
+            2 => format!("{selector} / ({selector} offset 17s)"),
+            _ => format!("max_over_time({selector}[5m]) - min_over_time({selector}[5m] offset -2m)"),
+        }
+    }
+
+    /// A label written by a function.
+    fn relabelled(&mut self, depth: usize) -> String {
+        let World { job, instance, .. } = self.world;
+        let inner = self.vector(depth - 1);
+        let name = self.random.one(&["place", instance]);
+        match self.random.below(2) {
+            0 => format!("sum by ({name}) (label_replace({inner}, \"{name}\", \"x$1\", \"{job}\", \"(.).*\"))"),
+            _ => format!("count by ({name}) (label_join({inner}, \"{name}\", \"-\", \"{job}\", \"zone\"))"),
+        }
+    }
+
     pub(super) fn vector(&mut self, depth: usize) -> String {
         if depth == 0 {
             let shifted = self.shifted();
             return format!("{}{shifted}", self.selector());
         }
-        match self.random.below(9) {
+        match self.random.below(10) {
+            9 => self.relabelled(depth),
             0 | 1 => self.rollup(depth),
             2..=4 => self.aggregation(depth),
             5 | 6 => self.binary(depth),

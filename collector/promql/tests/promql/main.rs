@@ -6,4 +6,5 @@ mod expressions;
 mod fuzz;
 mod limits;
 mod metamorphic;
+mod plans;
 mod scripts;

@@ -48,7 +48,7 @@ fn scripts_pass_on_one_thread() {
 
 #[test]
 fn scripts_pass_without_the_optimiser() {
-    all_pass(&folder(), EngineOptions { optimise: false, ..script_options() });
+    all_pass(&folder(), EngineOptions { optimise: false, rewrite: false, ..script_options() });
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn scripts_pass_with_names_removed_at_once() {
 fn further_scripts_pass() {
     let Some(folder) = std::env::var_os("WEIR_PROMQL_SCRIPTS").map(PathBuf::from) else { return };
     all_pass(&folder, script_options());
-    all_pass(&folder, EngineOptions { threads: 1, optimise: false, ..script_options() });
+    all_pass(&folder, EngineOptions { threads: 1, optimise: false, rewrite: false, ..script_options() });
 }
 
 #[test]

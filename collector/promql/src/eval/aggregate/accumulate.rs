@@ -340,7 +340,8 @@ impl Accumulator {
                 }
             }
             if !column.present.is_empty() {
-                rows.push(Row { labels: groups.labels(group), drop_name: self.drop_name[group], column });
+                let (labels, drop_name) = (groups.labels(group), self.drop_name[group]);
+                rows.push(Row { serial: 0, labels, drop_name, column });
             }
         }
         context.charge_rows(rows.len(), self.steps)?;

@@ -52,7 +52,7 @@ pub(super) fn quantiles(
         }
         if !column.present.is_empty() {
             let drop_name = members.iter().any(|row| rows[*row].drop_name);
-            out.push(Row { labels: groups.labels(group), drop_name, column });
+            out.push(Row { serial: 0, labels: groups.labels(group), drop_name, column });
         }
     }
     context.release_rows(rows.len(), grid.steps);
@@ -96,7 +96,12 @@ pub(super) fn count_values(
             }
         }
         let with = |value: &str| -> Labels { labels.with(label, value) };
-        out.extend(by_value.into_iter().map(|(value, column)| Row { labels: with(&value), drop_name, column }));
+        out.extend(by_value.into_iter().map(|(value, column)| Row {
+            serial: 0,
+            labels: with(&value),
+            drop_name,
+            column,
+        }));
     }
     context.release_rows(rows.len(), grid.steps);
     crate::eval::merge::merge(out)

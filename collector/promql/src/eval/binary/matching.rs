@@ -164,7 +164,7 @@ impl Pairing<'_> {
     /// A partner of a row with a given value, where it has none.
     fn made_up(&self, of: &Row, fill: f64, present: Bits) -> Row {
         let column = Column { values: vec![fill; self.grid.steps], present, histograms: None };
-        Row { labels: partner_labels(&of.labels, self.matching), drop_name: false, column }
+        Row { serial: 0, labels: partner_labels(&of.labels, self.matching), drop_name: false, column }
     }
 
     fn combine_rows(&mut self, left: &Row, right: &Row, results: &mut Results) -> Result<(), QueryError> {
@@ -174,9 +174,11 @@ impl Pairing<'_> {
             return Ok(());
         }
         let labels = self.result_labels(&left.labels, &right.labels);
-        results.take(&labels, &both)?;
+        let one = self.matching.cardinality == Cardinality::OneToOne;
+        let serial = if one { 0 } else { left.serial };
+        results.take(&labels, serial, &both)?;
         let column = self.column(&left.column, &right.column, both);
-        self.out.push(Row { labels, drop_name: self.binary.return_bool, column });
+        self.out.push(Row { serial, labels, drop_name: self.binary.return_bool, column });
         Ok(())
     }
 
@@ -219,7 +221,7 @@ enum Results {
     /// One at each step.
     One(Bits),
     /// One of each label set at each step.
-    Many(HashMap<Labels, Bits>),
+    Many(HashMap<(Labels, u32), Bits>),
 }
 
 impl Results {
@@ -227,12 +229,12 @@ impl Results {
         if cardinality == Cardinality::OneToOne { Self::One(Bits::none(steps)) } else { Self::Many(HashMap::new()) }
     }
 
-    fn take(&mut self, labels: &Labels, at: &Bits) -> Result<(), QueryError> {
+    fn take(&mut self, labels: &Labels, serial: u32, at: &Bits) -> Result<(), QueryError> {
         let (taken, problem) = match self {
             Self::One(taken) => {
                 (taken, "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)")
             }
-            Self::Many(taken) => match taken.entry(labels.clone()) {
+            Self::Many(taken) => match taken.entry((labels.clone(), serial)) {
                 Entry::Vacant(place) => {
                     place.insert(at.clone());
                     return Ok(());

@@ -34,7 +34,7 @@ pub(super) fn dates(
     let Some(arg) = call.args.first() else {
         let values = (0..grid.steps).map(|step| part(civil(grid.time(step).div_euclid(1000)))).collect();
         let column = Column { values, present: Bits::all(grid.steps), histograms: None };
-        return Ok(vec![Row { labels: Labels::default(), drop_name: false, column }]);
+        return Ok(vec![Row { serial: 0, labels: Labels::default(), drop_name: false, column }]);
     };
     let rows = evaluate(context, arg, grid)?.rows()?;
     settle(context, map(rows, |seconds| part(civil(seconds as i64))))

@@ -93,7 +93,7 @@ fn map_native(rows: Vec<Row>, grid: &Grid, function: fn(&FloatHistogram) -> f64)
                 column.set_float(step, function(histogram));
             }
         }
-        (!column.present.is_empty()).then_some(Row { labels: row.labels, drop_name: true, column })
+        (!column.present.is_empty()).then_some(Row { drop_name: true, column, ..row })
     };
     rows.into_iter().filter_map(map).collect()
 }
@@ -223,7 +223,7 @@ impl Asked<'_> {
                     column.set_float(step, of_classic(&mut buckets, step, metric, &mut notes));
                 }
             }
-            (Row { labels: whole.labels.clone(), drop_name: true, column }, notes)
+            (Row { serial: 0, labels: whole.labels.clone(), drop_name: true, column }, notes)
         };
         let made: Vec<(Row, Annotations)> = histograms.into_par_iter().map(one).collect();
         let mut rows = Vec::with_capacity(made.len());

@@ -125,8 +125,17 @@ fn info_rows(
         matchers.push(Matcher { name: Arc::from(name), op: MatchOp::Regex, value });
     }
     let (at_ms, offset_ms) = first_selector(&call.args[0]).map_or((None, 0), |select| (select.at_ms, select.offset_ms));
-    let select =
-        Select { matchers, range_ms: 0, offset_ms, at_ms, extent: Extent::Plain, stats_only: false, span: call.span };
+    let select = Select {
+        matchers,
+        range_ms: 0,
+        offset_ms,
+        at_ms,
+        extent: Extent::Plain,
+        stats_only: false,
+        projection: None,
+        shared: None,
+        span: call.span,
+    };
     let plain = crate::eval::instant::select(context, &select, grid)?;
     if plain.iter().any(|row| row.column.histograms.is_some()) {
         return Err(QueryError::Execution("info sample should be float".to_owned()));
@@ -174,7 +183,12 @@ fn enrich(
             by_labels.entry(labels).or_insert_with(|| Column::empty(steps)).set(step, cell);
         }
     }
-    out.extend(by_labels.into_iter().map(|(labels, column)| Row { labels, drop_name: row.drop_name, column }));
+    out.extend(by_labels.into_iter().map(|(labels, column)| Row {
+        serial: 0,
+        labels,
+        drop_name: row.drop_name,
+        column,
+    }));
     Ok(())
 }
 
