@@ -157,9 +157,13 @@ impl Engine {
                 let of = if is_red { &mut spans_of } else { &mut others_of };
                 of.entry(service.to_string()).or_default().insert(sid);
             }
-            for (service, seen) in services.iter_mut().filter(|(_, seen)| seen.last_ns.is_none()) {
+            // The series of a service lie in several partitions, and some of them ended: its newest point is in any.
+            let newest = partition.time_range().1;
+            for (service, seen) in services.iter_mut().filter(|(_, seen)| seen.last_ns.is_none_or(|last| last < newest))
+            {
                 let sids = spans_of.get(service).or_else(|| others_of.get(service));
-                seen.last_ns = sids.and_then(|sids| last_time(partition, sids, (from_ns, to_ns)));
+                let after = (seen.last_ns.map_or(from_ns, |last| last + 1), to_ns);
+                seen.last_ns = seen.last_ns.max(sids.and_then(|sids| last_time(partition, sids, after)));
             }
         }
         services.retain(|_, seen| seen.last_ns.is_some());
