@@ -9,7 +9,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::annotations::Annotations;
 use crate::ast::Expr;
 use crate::error::QueryError;
-use crate::eval::{Cell, Context, Grid, Out, Reads, Row, drop_names, evaluate, whole_range};
+use crate::eval::{Cell, Context, Grid, Out, Reads, Row, drop_names, evaluate, sorted, whole_range};
 use crate::options::{EngineOptions, QueryOptions};
 use crate::parse::parse;
 use crate::plan::{Node, Plan, QueryTimes, explain, plan};
@@ -225,17 +225,17 @@ fn answer(context: &Context<'_>, node: &Node, grid: &Grid, asked: Asked) -> Resu
                 };
                 Some(Sample { labels: row.labels, t_ms, point })
             };
-            Value::Vector(drop_names(rows)?.into_iter().filter_map(sample).collect())
+            Value::Vector(drop_names(context, rows)?.into_iter().filter_map(sample).collect())
         }
         (Out::Scalar(values), Asked::Range) => {
             let floats = values.iter().enumerate().map(|(step, value)| (grid.time(step), *value)).collect();
             Value::Matrix(vec![Series { floats, ..Series::default() }])
         }
         (Out::Rows(rows), Asked::Range) => {
-            let mut series: Vec<Series> = drop_names(rows)?.into_iter().map(|row| into_series(row, grid)).collect();
+            let mut series: Vec<Series> =
+                drop_names(context, rows)?.into_iter().map(|row| into_series(row, grid)).collect();
             series.retain(|series| !series.floats.is_empty() || !series.histograms.is_empty());
-            series.sort_by(|a, b| a.labels.cmp(&b.labels));
-            Value::Matrix(series)
+            Value::Matrix(sorted(&context.budget, series, |a, b| a.labels.cmp(&b.labels))?)
         }
     })
 }

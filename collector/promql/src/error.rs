@@ -34,7 +34,7 @@ pub enum QueryError {
     #[error("{0}")]
     Limit(String),
     /// The deadline passed.
-    #[error("query timed out in {0}")]
+    #[error("query timed out in {0}; narrow it by matchers, a shorter range or a longer step")]
     TimedOut(&'static str),
     /// The query was cancelled.
     #[error("query was canceled in {0}")]

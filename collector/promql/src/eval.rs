@@ -16,6 +16,7 @@ mod column;
 mod groups;
 mod instant;
 mod merge;
+mod order;
 mod rollup;
 mod scan;
 mod shared;
@@ -32,10 +33,17 @@ use crate::source::{Budget, SeriesSource};
 pub(crate) use binary::scalar_operation;
 pub(crate) use column::{Cell, Column, Row};
 pub(crate) use merge::{drop_names, settle};
+pub(crate) use order::sorted;
 pub(crate) use scan::{Cover, STALE_NAN, cover, is_stale};
 pub(crate) use shared::Reads;
 pub(crate) use subquery::times as subquery_times;
 pub(crate) use whole_range::whole_range;
+
+/// Rows that are looked at, or put into groups, between two looks at the budget.
+const ROWS_UNCHECKED: usize = 32;
+
+/// Steps of one row that are computed between two looks at the budget: a subquery has up to some ten million.
+pub(crate) const STEPS_UNCHECKED: usize = 1 << 16;
 
 /// The times that are evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +98,26 @@ impl Context<'_> {
     pub(crate) fn release_rows(&self, rows: usize, steps: usize) {
         self.budget.drop_samples((rows * steps) as u64);
         self.budget.release(rows as u64 * Column::bytes(steps));
+    }
+
+    /// Reserves memory for the histograms of a column that was just made: how large they are is not known before.
+    pub(crate) fn charge_histograms(&self, column: &Column) -> Result<(), QueryError> {
+        match column.histogram_bytes() {
+            0 => Ok(()),
+            bytes => Ok(self.budget.reserve(bytes)?),
+        }
+    }
+
+    /// Gives back all that rows take which are no longer needed.
+    pub(crate) fn release(&self, rows: &[Row], steps: usize) {
+        self.release_rows(rows.len(), steps);
+        self.budget.release(rows.iter().map(|row| row.column.histogram_bytes()).sum());
+    }
+
+    /// Looks whether the query is over, now and then: `at` counts what is done, a row or a column at a time.
+    #[inline]
+    pub(crate) fn check_at(&self, at: usize) -> Result<(), QueryError> {
+        if at.is_multiple_of(ROWS_UNCHECKED) { Ok(self.budget.check()?) } else { Ok(()) }
     }
 }
 
@@ -146,7 +174,8 @@ fn invariant(context: &Context<'_>, node: &Node, grid: &Grid) -> Result<Out, Que
         Out::Rows(mut rows) => {
             context.release_rows(rows.len(), 1);
             context.charge_rows(rows.len(), grid.steps)?;
-            for row in &mut rows {
+            for (at, row) in rows.iter_mut().enumerate() {
+                context.check_at(at)?;
                 row.column = row.column.broadcast(grid.steps);
             }
             Out::Rows(rows)
@@ -159,7 +188,8 @@ fn negate(context: &Context<'_>, node: &Node, grid: &Grid) -> Result<Out, QueryE
         Out::Scalar(values) => Ok(Out::Scalar(values.into_iter().map(|value| -value).collect())),
         Out::Text(text) => Ok(Out::Text(text)),
         Out::Rows(mut rows) => {
-            for row in &mut rows {
+            for (at, row) in rows.iter_mut().enumerate() {
+                context.check_at(at)?;
                 row.drop_name = true;
                 for value in &mut row.column.values {
                     *value = -*value;

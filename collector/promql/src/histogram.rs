@@ -56,6 +56,14 @@ pub struct FloatHistogram {
     pub reset_hint: ResetHint,
 }
 
+impl FloatHistogram {
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let floats = self.positive_buckets.len() + self.negative_buckets.len() + self.custom_values.len();
+        size_of::<Self>() + (floats + self.positive_spans.len() + self.negative_spans.len()) * 8
+    }
+}
+
 mod arithmetic;
 mod buckets;
 mod resets;

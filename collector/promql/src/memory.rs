@@ -153,7 +153,9 @@ impl SeriesSource for MemorySource {
         let matchers = request.matchers.iter().map(compile).collect::<Result<Vec<_>, _>>()?;
         let (from, to) = (request.start_ms, request.end_ms);
         let fits = |(labels, samples): &(&Labels, &Arc<Samples>)| {
-            samples.t_ms.first().is_some_and(|first| *first <= to)
+            // Once the query is over nothing fits, and the check below says so.
+            budget.check().is_ok()
+                && samples.t_ms.first().is_some_and(|first| *first <= to)
                 && samples.t_ms.last().is_some_and(|last| *last >= from)
                 && matchers.iter().all(|matcher| matcher.matches_labels(labels))
         };
@@ -162,7 +164,11 @@ impl SeriesSource for MemorySource {
             Some(name) => self.series.get(&*name.value).into_iter().flatten().filter(fits).collect(),
             None => self.series.values().flatten().filter(fits).collect(),
         };
-        found.sort_unstable_by_key(|(labels, _)| *labels);
+        budget.check()?;
+        if name.is_none() {
+            // Those of one name are in order already.
+            found.sort_unstable_by_key(|(labels, _)| *labels);
+        }
         let labels: Vec<Labels> = found.iter().map(|(labels, _)| Labels::clone(labels)).collect();
         let found = found.into_iter().map(|(_, samples)| Arc::clone(samples)).collect();
         budget.admit_series(labels.len() as u64)?;

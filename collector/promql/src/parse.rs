@@ -184,7 +184,10 @@ impl<'a> Parser<'a> {
     fn deeper(&mut self, levels: usize) -> Parsed<()> {
         self.depth += levels;
         if self.depth > self.language.depth_max {
-            let message = format!("expression is nested deeper than the {} levels allowed", self.language.depth_max);
+            let message = format!(
+                "expression is nested deeper than the {} levels allowed; record parts of it with rules",
+                self.language.depth_max
+            );
             return Err(Fault::new(self.span(), message));
         }
         Ok(())

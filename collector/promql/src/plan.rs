@@ -187,3 +187,20 @@ pub(crate) enum Node {
     /// The same at every step.
     Invariant(Box<Node>),
 }
+
+impl Node {
+    /// How many of its parts may be numbers: literals, calls and operators. A subquery counts its own.
+    pub(crate) fn parts(&self) -> u64 {
+        match self {
+            Self::Text(_) | Self::Select(_) | Self::Range(_) => 0,
+            Self::Number(_) => 1,
+            Self::RangeCall(call) => call.args.iter().map(|(arg, _)| arg.parts()).sum(),
+            Self::Call(call) => 1 + call.args.iter().map(Self::parts).sum::<u64>(),
+            Self::Aggregate(aggregate) => {
+                aggregate.expr.parts() + aggregate.parameter.as_ref().map_or(0, |(node, _)| node.parts())
+            }
+            Self::Binary(binary) => 1 + binary.left.parts() + binary.right.parts(),
+            Self::Negate(inner) | Self::Invariant(inner) => 1 + inner.parts(),
+        }
+    }
+}

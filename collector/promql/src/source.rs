@@ -112,13 +112,9 @@ impl SeriesBatch {
     pub(crate) fn bytes(&self) -> u64 {
         let columns = 2 + u64::from(self.start_ms.is_some());
         let numbers = self.t_ms.len() as u64 * 8 * columns + self.ids.len() as u64 * 8;
-        let floats = |one: &crate::histogram::FloatHistogram| {
-            one.positive_buckets.len() + one.negative_buckets.len() + one.custom_values.len()
+        let of_rows = |rows: &HistogramRows| {
+            rows.row.len() as u64 * 4 + rows.values.iter().map(|one| one.bytes() as u64).sum::<u64>()
         };
-        let histogram = |one: &Arc<crate::histogram::FloatHistogram>| {
-            (size_of::<crate::histogram::FloatHistogram>() + 8 * floats(one)) as u64
-        };
-        let of_rows = |rows: &HistogramRows| rows.row.len() as u64 * 4 + rows.values.iter().map(histogram).sum::<u64>();
         numbers + self.histograms.as_ref().map_or(0, of_rows)
     }
 }
@@ -231,11 +227,11 @@ impl Budget {
         let held = self.samples.fetch_add(samples, Ordering::Relaxed) + samples;
         if held > self.samples_max {
             self.samples.fetch_sub(samples, Ordering::Relaxed);
-            return Err(SourceError::Limit(
-                "query processing would load too many samples into memory in expression evaluation; narrow it by \
-                 matchers, a shorter range or a longer step"
-                    .to_owned(),
-            ));
+            return Err(SourceError::Limit(format!(
+                "query processing would load too many samples into memory in expression evaluation, more than the {} \
+                 allowed; narrow it by matchers, a shorter range or a longer step",
+                self.samples_max
+            )));
         }
         self.samples_peak.fetch_max(held, Ordering::Relaxed);
         Ok(())

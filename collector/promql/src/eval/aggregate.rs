@@ -52,13 +52,19 @@ pub(crate) fn aggregate(context: &Context<'_>, aggregate: &Aggregate, grid: &Gri
     }
     let rows = evaluate(context, &aggregate.expr, grid)?.rows()?;
     let mut groups = Groups::new(key(aggregate));
-    let of_row: Vec<u32> = rows.iter().map(|row| groups.group(&row.labels)).collect();
+    let of_row = groups.of_all(context, rows.iter().map(|row| &row.labels))?;
+    let bytes = Accumulator::bytes(groups.len(), grid.steps);
+    context.budget.reserve(bytes)?;
     let mut into = Accumulator::new(aggregate.op, groups.len(), grid.steps);
-    for (row, group) in rows.iter().zip(of_row) {
+    for (at, (row, group)) in rows.iter().zip(of_row).enumerate() {
+        context.check_at(at)?;
         into.add(group as usize, row.labels.name(), row.drop_name, &row.column);
     }
-    context.release_rows(rows.len(), grid.steps);
-    into.finish(context, aggregate, &groups)
+    context.release(&rows, grid.steps);
+    drop(rows);
+    let finished = into.finish(context, aggregate, &groups);
+    context.budget.release(bytes);
+    finished
 }
 
 /// The aggregation while its input is being read; none when the input is of another shape.
@@ -67,8 +73,7 @@ fn fused(context: &Context<'_>, aggregate: &Aggregate, grid: &Grid) -> Result<Op
         Node::Select(select) if select.extent == Extent::Plain => {
             let opened = instant::open_instant(context, select, grid)?;
             let column = |found: &scan::Found<'_>, column: &mut Column| {
-                instant::fill(context, (select, instant::Taking::Value), grid, found, column);
-                Ok(())
+                instant::fill(context, (select, instant::Taking::Value), grid, found, column)
             };
             fold(context, aggregate, grid, opened, (false, &column)).map(Some)
         }
@@ -112,9 +117,10 @@ fn fold(
         names.retain(|name| &**name != METRIC_NAME);
     }
     let mut groups = Groups::new(key);
-    let of_series: Vec<u32> = table.labels.iter().map(|labels| groups.group(labels)).collect();
-    let bytes = Accumulator::bytes(groups.len(), grid.steps);
-    context.budget.reserve(bytes * rayon::current_num_threads() as u64)?;
+    let of_series = groups.of_all(context, table.labels.iter())?;
+    let bytes = Accumulator::bytes(groups.len(), grid.steps) + Column::bytes(grid.steps);
+    let bytes = bytes * rayon::current_num_threads() as u64;
+    context.budget.reserve(bytes)?;
     context.budget.hold_samples((groups.len() * grid.steps) as u64)?;
     let delayed_drop = drop_name && context.delayed_name_removal;
     let fresh = || (Accumulator::new(aggregate.op, groups.len(), grid.steps), Column::default());
@@ -132,10 +138,11 @@ fn fold(
         (a, scratch)
     };
     let folded = scan::fold(context, opened, fresh, add, join);
-    context.budget.release(bytes * rayon::current_num_threads() as u64);
     context.budget.drop_samples((groups.len() * grid.steps) as u64);
-    match folded? {
+    let finished = match folded? {
         Some((accumulator, _)) => accumulator.finish(context, aggregate, &groups),
         None => Ok(Vec::new()),
-    }
+    };
+    context.budget.release(bytes);
+    finished
 }

@@ -5,7 +5,7 @@ mod matching;
 mod sets;
 
 use super::column::Column;
-use super::{Cell, Context, Grid, Out, Row, evaluate, settle};
+use super::{Cell, Context, Grid, Out, Row, STEPS_UNCHECKED, evaluate, settle};
 use crate::ast::Op;
 use crate::error::QueryError;
 use crate::plan::Binary;
@@ -34,7 +34,7 @@ pub(crate) fn binary(context: &Context<'_>, binary: &Binary, grid: &Grid) -> Res
         rayon::join(|| evaluate(context, &binary.left, grid), || evaluate(context, &binary.right, grid))
     };
     match (left?, right?) {
-        (Out::Scalar(left), Out::Scalar(right)) => scalars(binary, &left, &right),
+        (Out::Scalar(left), Out::Scalar(right)) => scalars(context, binary, &left, &right),
         (Out::Rows(rows), Out::Scalar(numbers)) => with_scalar(context, binary, rows, &numbers, false).map(Out::Rows),
         (Out::Scalar(numbers), Out::Rows(rows)) => with_scalar(context, binary, rows, &numbers, true).map(Out::Rows),
         (Out::Rows(left), Out::Rows(right)) if binary.op.is_set() => {
@@ -47,15 +47,19 @@ pub(crate) fn binary(context: &Context<'_>, binary: &Binary, grid: &Grid) -> Res
     }
 }
 
-fn scalars(binary: &Binary, left: &[f64], right: &[f64]) -> Result<Out, QueryError> {
-    let numbers = left.iter().zip(right).map(|(a, b)| scalar_operation(binary.op, *a, *b));
-    match numbers.collect::<Option<Vec<f64>>>() {
-        Some(numbers) => Ok(Out::Scalar(numbers)),
-        None => {
-            let op = crate::print::Quoted(binary.op.text()).to_string();
-            Err(QueryError::Execution(format!("operator {op} not allowed for Scalar operations")))
+fn scalars(context: &Context<'_>, binary: &Binary, left: &[f64], right: &[f64]) -> Result<Out, QueryError> {
+    let mut numbers = Vec::with_capacity(left.len());
+    for (left, right) in left.chunks(STEPS_UNCHECKED).zip(right.chunks(STEPS_UNCHECKED)) {
+        context.budget.check()?;
+        for (a, b) in left.iter().zip(right) {
+            let Some(number) = scalar_operation(binary.op, *a, *b) else {
+                let op = crate::print::Quoted(binary.op.text()).to_string();
+                return Err(QueryError::Execution(format!("operator {op} not allowed for Scalar operations")));
+            };
+            numbers.push(number);
         }
     }
+    Ok(Out::Scalar(numbers))
 }
 
 /// A vector with a number at each step; `swapped` when the number stands on the left.
@@ -67,11 +71,14 @@ fn with_scalar(
     swapped: bool,
 ) -> Result<Vec<Row>, QueryError> {
     let mut complaints = Complaints::default();
-    for row in &mut rows {
+    for (at, row) in rows.iter_mut().enumerate() {
+        context.check_at(at)?;
         if row.column.histograms.is_none() && binary.op.changes_schema() {
-            plain_arithmetic(binary.op, &mut row.column, numbers, swapped);
+            plain_arithmetic(context, binary.op, &mut row.column, (numbers, swapped))?;
         } else {
+            context.budget.release(row.column.histogram_bytes());
             any_with_scalar(binary, row, numbers, swapped, &mut complaints);
+            context.charge_histograms(&row.column)?;
         }
         row.drop_name |= binary.op.changes_schema() || binary.return_bool;
     }
@@ -80,11 +87,20 @@ fn with_scalar(
     settle(context, rows)
 }
 
-fn plain_arithmetic(op: Op, column: &mut Column, numbers: &[f64], swapped: bool) {
-    for (value, number) in column.values.iter_mut().zip(numbers) {
-        let (a, b) = if swapped { (*number, *value) } else { (*value, *number) };
-        *value = elements::arithmetic(op, a, b).unwrap_or(f64::NAN);
+fn plain_arithmetic(
+    context: &Context<'_>,
+    op: Op,
+    column: &mut Column,
+    (numbers, swapped): (&[f64], bool),
+) -> Result<(), QueryError> {
+    for (values, numbers) in column.values.chunks_mut(STEPS_UNCHECKED).zip(numbers.chunks(STEPS_UNCHECKED)) {
+        context.budget.check()?;
+        for (value, number) in values.iter_mut().zip(numbers) {
+            let (a, b) = if swapped { (*number, *value) } else { (*value, *number) };
+            *value = elements::arithmetic(op, a, b).unwrap_or(f64::NAN);
+        }
     }
+    Ok(())
 }
 
 fn any_with_scalar(binary: &Binary, row: &mut Row, numbers: &[f64], swapped: bool, complaints: &mut Complaints) {

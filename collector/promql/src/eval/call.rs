@@ -23,7 +23,7 @@ pub(crate) fn call(context: &Context<'_>, call: &Call, grid: &Grid) -> Result<Ou
     let name = call.function.name;
     if let Some(function) = math::simple(name) {
         let rows = evaluate(context, &call.args[0], grid)?.rows()?;
-        return settle(context, math::map(rows, function)).map(Out::Rows);
+        return settle(context, math::map(context, rows, function)?).map(Out::Rows);
     }
     if let Some(part) = calendar::part(name) {
         return calendar::dates(context, call, grid, part).map(Out::Rows);
@@ -31,7 +31,7 @@ pub(crate) fn call(context: &Context<'_>, call: &Call, grid: &Grid) -> Result<Ou
     match name {
         "time" => Ok(Out::Scalar((0..grid.steps).map(|step| grid.time(step) as f64 / 1000.0).collect())),
         "min_of" | "max_of" => extremum(context, call, grid),
-        "scalar" => evaluate(context, &call.args[0], grid)?.rows().map(|rows| Out::Scalar(only_float(&rows, grid))),
+        "scalar" => evaluate(context, &call.args[0], grid)?.rows().and_then(|rows| only_float(context, &rows, grid)),
         "vector" => {
             let values = evaluate(context, &call.args[0], grid)?.scalar()?;
             let column = Column { values, present: Bits::all(grid.steps), histograms: None };
@@ -70,15 +70,17 @@ fn extremum(context: &Context<'_>, call: &Call, grid: &Grid) -> Result<Out, Quer
 }
 
 /// The float of each step that has exactly one.
-fn only_float(rows: &[Row], grid: &Grid) -> Vec<f64> {
+fn only_float(context: &Context<'_>, rows: &[Row], grid: &Grid) -> Result<Out, QueryError> {
     let mut values = vec![f64::NAN; grid.steps];
     for (step, value) in values.iter_mut().enumerate() {
+        context.check_at(step)?;
         let mut floats = rows.iter().filter_map(|row| row.column.float(step));
         if let (Some(only), None) = (floats.next(), floats.next()) {
             *value = only;
         }
     }
-    values
+    context.release(rows, grid.steps);
+    Ok(Out::Scalar(values))
 }
 
 /// The labels that matchers pin down to one value.
@@ -100,7 +102,7 @@ fn absent(context: &Context<'_>, call: &Call, grid: &Grid) -> Result<Vec<Row>, Q
     let rows = evaluate(context, &call.args[0], grid)?.rows()?;
     let mut column = Column::constant(1.0, grid.steps);
     rows.iter().for_each(|row| column.present.and_not(&row.column.present));
-    context.release_rows(rows.len(), grid.steps);
+    context.release(&rows, grid.steps);
     if column.present.is_empty() {
         return Ok(Vec::new());
     }

@@ -204,6 +204,20 @@ impl Column {
         }
     }
 
+    /// Bytes of its histograms. Steps in a row often share one.
+    pub(crate) fn histogram_bytes(&self) -> u64 {
+        let Some(histograms) = &self.histograms else { return 0 };
+        let mut last: Option<&Arc<FloatHistogram>> = None;
+        let mut bytes = histograms.len() * size_of::<Option<Arc<FloatHistogram>>>();
+        for histogram in histograms.iter().flatten() {
+            if !last.is_some_and(|last| Arc::ptr_eq(last, histogram)) {
+                bytes += histogram.bytes();
+            }
+            last = Some(histogram);
+        }
+        bytes as u64
+    }
+
     /// Bytes of a column of floats.
     pub(crate) fn bytes(steps: usize) -> u64 {
         (steps * 8 + steps.div_ceil(64) * 8 + 64) as u64

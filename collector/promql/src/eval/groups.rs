@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use super::Context;
+use crate::error::QueryError;
 use crate::labels::{Labels, METRIC_NAME};
 
 /// Which labels tell groups apart.
@@ -97,6 +99,19 @@ impl Groups {
         self.members.push(labels.clone());
         self.table.insert_unique(hash, (hash, at), |(hash, _)| *hash);
         at
+    }
+
+    /// The groups of many label sets.
+    pub(crate) fn of_all<'a>(
+        &mut self,
+        context: &Context<'_>,
+        all: impl Iterator<Item = &'a Labels>,
+    ) -> Result<Vec<u32>, QueryError> {
+        let group = |(at, labels)| {
+            context.check_at(at)?;
+            Ok(self.group(labels))
+        };
+        all.enumerate().map(group).collect()
     }
 
     /// The group of a label set, if there is one.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::column::{Cell, Column};
 use super::rollup::{Finger, Notices, RangeSeries, interpolated_histogram};
 use super::scan::{Found, Opened, collect, cover, is_stale, open};
-use super::{Context, Grid, Row};
+use super::{Context, Grid, Row, STEPS_UNCHECKED};
 use crate::error::QueryError;
 use crate::histogram::{FloatHistogram, ResetHint};
 use crate::plan::{Extent, Select};
@@ -43,12 +43,14 @@ pub(crate) fn select_taking(
     let opened = open_instant(context, select, grid)?;
     let (series, first) = (Arc::clone(&opened.series), opened.serial(0));
     let columns = collect(context, opened, |found| {
+        context.charge_rows(1, grid.steps)?;
         let mut column = Column::empty(grid.steps);
-        fill(context, (select, taking), grid, found, &mut column);
+        fill(context, (select, taking), grid, found, &mut column)?;
         if column.present.is_empty() {
+            context.release_rows(1, grid.steps);
             return Ok(None);
         }
-        context.charge_rows(1, grid.steps)?;
+        context.charge_histograms(&column)?;
         Ok(Some(column))
     })?;
     let row = |(id, column): (u32, Column)| {
@@ -65,7 +67,7 @@ pub(crate) fn fill(
     grid: &Grid,
     found: &Found<'_>,
     column: &mut Column,
-) {
+) -> Result<(), QueryError> {
     if select.extent == Extent::Smoothed && taking == Taking::Value {
         return smoothed(context, select, grid, found, column);
     }
@@ -74,6 +76,9 @@ pub(crate) fn fill(
     let times = found.times;
     let mut next = Finger::default();
     for step in 0..grid.steps {
+        if step % STEPS_UNCHECKED == STEPS_UNCHECKED - 1 {
+            context.budget.check()?;
+        }
         let end = select.end(grid.time(step));
         if select.at_ms.is_none() || step == 0 {
             next.advance(times, end);
@@ -95,6 +100,7 @@ pub(crate) fn fill(
             },
         }
     }
+    Ok(())
 }
 
 /// The histograms of a series, by row, reduced to count and sum. What the buckets say about resets is kept in the
@@ -123,10 +129,19 @@ pub(crate) fn stats_only(found: &Found<'_>) -> Vec<Option<Arc<FloatHistogram>>> 
 }
 
 /// Between two samples the line that joins them, after the last one its value.
-fn smoothed(context: &Context<'_>, select: &Select, grid: &Grid, found: &Found<'_>, column: &mut Column) {
+fn smoothed(
+    context: &Context<'_>,
+    select: &Select,
+    grid: &Grid,
+    found: &Found<'_>,
+    column: &mut Column,
+) -> Result<(), QueryError> {
     let series = RangeSeries::of(found, false);
     let mut notices = Notices::default();
     for step in 0..grid.steps {
+        if step % STEPS_UNCHECKED == STEPS_UNCHECKED - 1 {
+            context.budget.check()?;
+        }
         let at = select.end(grid.time(step));
         let (from, to) = (at.saturating_sub(context.lookback_ms), at.saturating_add(context.lookback_ms));
         let floats = series.floats_in(from, to);
@@ -153,6 +168,7 @@ fn smoothed(context: &Context<'_>, select: &Select, grid: &Grid, found: &Found<'
         }
     }
     notices.report(context, found.labels.name(), select.span);
+    Ok(())
 }
 
 fn smoothed_histogram(

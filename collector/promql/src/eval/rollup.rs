@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::column::{Bits, Column};
 use super::scan::{Found, Opened, collect, cover, open};
-use super::{Context, Grid, Row, evaluate, settle, subquery};
+use super::{Context, Grid, Row, STEPS_UNCHECKED, evaluate, settle, subquery};
 use crate::error::QueryError;
 use crate::functions::Function;
 use crate::plan::{Extent, RangeCall, RangeInput, Select};
@@ -132,6 +132,11 @@ impl<'a> Rollup<'a> {
         open(self.context, select, cover, self.call.function.name, step_ms)
     }
 
+    /// How many steps a row has.
+    pub(crate) fn steps(&self) -> usize {
+        self.grid.steps
+    }
+
     /// Whether the result is still the metric that it was.
     pub(crate) fn keeps_name(&self) -> bool {
         matches!(self.call.function.name, "last_over_time" | "first_over_time")
@@ -151,7 +156,7 @@ impl<'a> Rollup<'a> {
             && series.histograms.is_empty()
             && series.starts.is_none()
         {
-            counter::fill_floats(self, kind, (&series.times, &series.values, &resets), column);
+            counter::fill_floats(self, kind, (&series.times, &series.values, &resets), column)?;
             self.report(&Notices::default(), metric, column);
             return Ok(());
         }
@@ -166,6 +171,9 @@ impl<'a> Rollup<'a> {
             let (from, to) = (start.saturating_sub(before), end.saturating_add(behind));
             floats.advance(&series.times, from, to);
             histograms.advance(&series.histogram_times, from, to);
+            if step % STEPS_UNCHECKED == STEPS_UNCHECKED - 1 {
+                self.context.budget.check()?;
+            }
             if floats.is_empty() && histograms.is_empty() {
                 continue;
             }
@@ -326,12 +334,14 @@ fn selected(rollup: &Rollup<'_>, select: &Select) -> Result<Vec<Row>, QueryError
     let opened = rollup.open(select)?;
     let (table, first) = (Arc::clone(&opened.series), opened.serial(0));
     let columns = collect(rollup.context, opened, |found| {
+        rollup.context.charge_rows(1, rollup.grid.steps)?;
         let mut column = Column::empty(rollup.grid.steps);
         rollup.fill_found(found, &mut column)?;
         if column.present.is_empty() {
+            rollup.context.release_rows(1, rollup.grid.steps);
             return Ok(None);
         }
-        rollup.context.charge_rows(1, rollup.grid.steps)?;
+        rollup.context.charge_histograms(&column)?;
         Ok(Some(column))
     })?;
     let drop_name = !rollup.keeps_name();
@@ -348,7 +358,7 @@ fn absent(context: &Context<'_>, call: &RangeCall, rows: &[Row], grid: &Grid) ->
     let mut present = Bits::none(grid.steps);
     rows.iter().for_each(|row| present.or(&row.column.present));
     column.present.and_not(&present);
-    context.release_rows(rows.len(), grid.steps);
+    context.release(rows, grid.steps);
     if column.present.is_empty() {
         return Vec::new();
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rayon::iter::{IndexedParallelIterator, IntoParallelIterator, ParallelIterator};
 
 use super::shared::{self, Keeper, Pile};
-use super::{Context, Grid};
+use super::{Context, Grid, sorted};
 use crate::error::QueryError;
 use crate::histogram::FloatHistogram;
 use crate::labels::Labels;
@@ -334,9 +334,9 @@ pub(crate) fn fold<A: Send>(
     let work = || -> Result<Option<A>, QueryError> {
         let mut into = None;
         while let Some((held, piece)) = feed.next()? {
-            context.budget.check()?;
             let into = into.get_or_insert_with(&fresh);
-            for found in piece.filter_map(|at| held.found(at, labels, cut)) {
+            for (at, found) in piece.filter_map(|at| held.found(at, labels, cut)).enumerate() {
+                context.check_at(at)?;
                 add(into, &found)?;
             }
         }
@@ -367,6 +367,8 @@ pub(crate) fn collect<R: Send>(
         a
     };
     let mut all = fold(context, opened, Vec::new, add, join)?.unwrap_or_default();
-    all.sort_by_key(|(id, _)| *id);
+    if !all.is_sorted_by_key(|(id, _)| *id) {
+        all = sorted(&context.budget, all, |a, b| a.0.cmp(&b.0))?;
+    }
     Ok(all)
 }

@@ -7,7 +7,7 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use super::column::Column;
 use super::rollup::{RangeSeries, Rollup};
-use super::{Context, Grid, Row, evaluate};
+use super::{Context, Grid, Row, STEPS_UNCHECKED, evaluate};
 use crate::error::QueryError;
 use crate::histogram::{FloatHistogram, ResetHint};
 use crate::plan::Subquery;
@@ -30,14 +30,22 @@ pub(crate) fn times(query: &Subquery, ends: (i64, i64)) -> Option<Grid> {
 pub(crate) fn inner(context: &Context<'_>, query: &Subquery, grid: &Grid) -> Result<Vec<Row>, QueryError> {
     context.budget.hold_samples(grid.steps as u64)?;
     context.budget.drop_samples(grid.steps as u64);
-    evaluate(context, &query.expr, grid)?.rows()
+    // Numbers are a column each, and no part of the expression holds more than one.
+    let bytes = query.expr.parts() * grid.steps as u64 * size_of::<f64>() as u64;
+    context.budget.reserve(bytes)?;
+    let rows = evaluate(context, &query.expr, grid)?.rows();
+    context.budget.release(bytes);
+    rows
 }
 
 /// The samples of a row of a subquery.
-pub(crate) fn samples<'a>(column: &Column, grid: &Grid) -> RangeSeries<'a> {
+pub(crate) fn samples<'a>(context: &Context<'_>, column: &Column, grid: &Grid) -> Result<RangeSeries<'a>, QueryError> {
     let mut series = RangeSeries::default();
     let (mut times, mut values) = (Vec::new(), Vec::new());
-    for step in column.present.iter() {
+    for (at, step) in column.present.iter().enumerate() {
+        if at % STEPS_UNCHECKED == STEPS_UNCHECKED - 1 {
+            context.budget.check()?;
+        }
         let t = grid.time(step);
         if let Some(histogram) = column.histogram(step) {
             series.histogram_times.push(t);
@@ -49,7 +57,7 @@ pub(crate) fn samples<'a>(column: &Column, grid: &Grid) -> RangeSeries<'a> {
     }
     series.times = Cow::Owned(times);
     series.values = Cow::Owned(values);
-    series
+    Ok(series)
 }
 
 /// What a hint says of neighbours in storage is not true of neighbours at other distances.
@@ -65,18 +73,21 @@ pub(crate) fn rows(rollup: &Rollup<'_>, query: &Subquery) -> Result<Vec<Row>, Qu
     let Some(grid) = times(query, rollup.window_ends()) else { return Ok(Vec::new()) };
     let context = rollup.context;
     let rows = inner(context, query, &grid)?;
-    context.release_rows(rows.len(), grid.steps);
+    context.release(&rows, grid.steps);
     let keeps_name = rollup.keeps_name();
     let made: Vec<Option<Row>> = rows
         .into_par_iter()
         .map(|row| {
-            context.budget.check()?;
-            let column = rollup.column(&samples(&row.column, &grid), row.labels.name())?;
+            context.charge_rows(1, rollup.steps())?;
+            let column = rollup.column(&samples(context, &row.column, &grid)?, row.labels.name())?;
             let drop_name = row.drop_name || !keeps_name;
-            Ok((!column.present.is_empty()).then_some(Row { column, drop_name, ..row }))
+            if column.present.is_empty() {
+                context.release_rows(1, rollup.steps());
+                return Ok(None);
+            }
+            context.charge_histograms(&column)?;
+            Ok(Some(Row { column, drop_name, ..row }))
         })
         .collect::<Result<_, QueryError>>()?;
-    let made: Vec<Row> = made.into_iter().flatten().collect();
-    context.charge_rows(made.len(), made.first().map_or(0, |row| row.column.steps()))?;
-    Ok(made)
+    Ok(made.into_iter().flatten().collect())
 }

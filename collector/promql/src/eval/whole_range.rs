@@ -2,7 +2,7 @@
 
 use super::rollup::RangeSeries;
 use super::scan::{Cover, collect, open};
-use super::{Context, Grid, subquery};
+use super::{Context, Grid, sorted, subquery};
 use crate::error::QueryError;
 use crate::plan::RangeInput;
 use crate::value::Series;
@@ -35,20 +35,19 @@ pub(crate) fn whole_range(context: &Context<'_>, input: &RangeInput, grid: &Grid
                 Some(times) => {
                     let mut rows = subquery::inner(context, query, &times)?;
                     if context.delayed_name_removal {
-                        rows = super::merge::drop_names(rows)?;
+                        rows = super::merge::drop_names(context, rows)?;
                     }
-                    let series = |row: super::Row| Series {
-                        labels: row.labels,
-                        ..cut(&subquery::samples(&row.column, &times), i64::MIN, i64::MAX)
+                    let series = |row: super::Row| -> Result<Series, QueryError> {
+                        let samples = subquery::samples(context, &row.column, &times)?;
+                        Ok(Series { labels: row.labels, ..cut(&samples, i64::MIN, i64::MAX) })
                     };
-                    rows.into_iter().map(series).collect()
+                    rows.into_iter().map(series).collect::<Result<_, _>>()?
                 }
             }
         }
     };
     series.retain(|series| !series.floats.is_empty() || !series.histograms.is_empty());
-    series.sort_by(|a, b| a.labels.cmp(&b.labels));
-    Ok(series)
+    sorted(&context.budget, series, |a, b| a.labels.cmp(&b.labels))
 }
 
 fn cut(samples: &RangeSeries<'_>, from: i64, to: i64) -> Series {

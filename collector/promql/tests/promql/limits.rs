@@ -43,7 +43,12 @@ fn points() {
 fn samples() {
     let error = ask(EngineOptions { samples_max: 1000, ..EngineOptions::default() }, "warmth");
     assert_eq!((error.error_type(), error.kind()), ("execution", ErrorKind::Full));
-    assert!(error.to_string().starts_with("query processing would load too many samples into memory"), "{error}");
+    let text = error.to_string();
+    assert!(text.starts_with("query processing would load too many samples into memory"), "{text}");
+    assert!(
+        text.ends_with("more than the 1000 allowed; narrow it by matchers, a shorter range or a longer step"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -67,7 +72,41 @@ fn series() {
 fn bytes() {
     let options = EngineOptions { bytes_max: 100_000, ..EngineOptions::default() };
     for query in ["warmth", "sum by (instance, job) (warmth)", "warmth * 2", "rate(calls_total[5m])"] {
-        assert_eq!(ask(options.clone(), query).kind(), ErrorKind::Full, "{query}");
+        let error = ask(options.clone(), query);
+        assert_eq!(error.kind(), ErrorKind::Full, "{query}");
+        let text = error.to_string();
+        assert!(text.starts_with("query needs more than 0 MiB of memory; narrow it by"), "{text}");
+    }
+}
+
+/// Columns of floats fit; the histograms in them, or the numbers between them, do not.
+#[test]
+fn bytes_of_histograms_and_of_numbers() {
+    let options = EngineOptions { bytes_max: 3_000_000, ..EngineOptions::default() };
+    assert_eq!(ask(options.clone(), "rate(size[5m])").kind(), ErrorKind::Full);
+    assert_eq!(ask(options.clone(), "size * 2").kind(), ErrorKind::Full);
+    let numbers = "max_over_time(vector(time() ^ time() ^ time() ^ time())[1000s:10ms])";
+    assert_eq!(ask(options, numbers).kind(), ErrorKind::Full);
+    let engine = Engine::new(EngineOptions { bytes_max: 3_000_000, ..EngineOptions::default() });
+    let range = QueryRange { start_ms: 7_200_000, end_ms: 10_800_000, step_ms: 1000 };
+    assert!(engine.range(&source(World::USUAL), "rate(calls_total[5m])", range, &QueryOptions::default()).is_ok());
+}
+
+/// What is given back is what was taken: after an answer nothing but its rows is held, however it was come by.
+#[test]
+fn a_query_twice_as_long_takes_no_more_at_a_time() {
+    let peak = |query: &str| {
+        let engine = Engine::new(EngineOptions { threads: 1, ..script_options() });
+        let range = QueryRange { start_ms: 7_200_000, end_ms: 10_800_000, step_ms: 60_000 };
+        let output = engine.range(&source(World::USUAL), query, range, &QueryOptions::default());
+        output.expect("it has an answer").stats.bytes_peak
+    };
+    for term in
+        ["sum(abs(warmth))", "histogram_quantile(0.5, size)", "sum(warmth * warmth)", "max_over_time(warmth[5m:1m])"]
+    {
+        let many = vec![format!("sum({term})"); 12].join(" + ");
+        let (one, twelve) = (peak(&format!("sum({term}) + sum({term})")), peak(&many));
+        assert!(twelve < one * 2, "{term}: {one} bytes, then {twelve}");
     }
 }
 
@@ -77,7 +116,10 @@ fn time() {
     let from = Instant::now();
     let error = ask(options, "max_over_time(stddev_over_time(warmth[1h])[1h:1s])");
     assert_eq!(error.error_type(), "timeout");
-    assert_eq!(error.to_string(), "query timed out in expression evaluation");
+    assert_eq!(
+        error.to_string(),
+        "query timed out in expression evaluation; narrow it by matchers, a shorter range or a longer step"
+    );
     assert!(from.elapsed() < Duration::from_secs(2), "{:?}", from.elapsed());
 }
 
@@ -116,12 +158,54 @@ fn cancellation() {
         "max_over_time(m[1d:10s])",
         "sort(m and m and m and m and m and m and m) * on (n) m ^ m ^ m ^ m ^ m",
         "max_over_time(deriv(m[1h])[1h:10s])",
+        "topk(150, m) + on (n) topk(150, m)",
+        "m ^ on () group_left max(m) ^ on () group_left max(m)",
+        "quantile(0.3, m)",
+        "label_replace(m ^ 1.5, \"a\", \"$1\", \"n\", \"(.*)\") or on (n) exp(sin(cos(m)))",
     ];
     for query in heavy {
         let more = format!("{query} or {query} * 2 or {query} * 3");
         let late = cancelled_after(&many, &more, DAY_MS);
         // 100 ms, and what a busy machine adds to them.
         assert!(late < Duration::from_millis(400), "{query}: {late:?}");
+    }
+}
+
+/// A source with one batch of a great many series.
+struct Crowd;
+
+impl SeriesSource for Crowd {
+    fn select(&self, _: &SelectRequest, _: &Arc<Budget>) -> Result<Selection, SourceError> {
+        const SERIES: u32 = 100_000;
+        let labels = |at: u32| [("__name__".into(), "m".into()), ("n".into(), at.to_string().into())];
+        let series = Arc::new(SeriesTable { labels: (0..SERIES).map(|at| labels(at).into_iter().collect()).collect() });
+        let batch = SeriesBatch {
+            ids: (0..SERIES).collect(),
+            offsets: (0..=SERIES).map(|at| 2 * at).collect(),
+            t_ms: (0..2 * SERIES).map(|at| if at % 2 == 0 { 1000 } else { 16_000 }).collect(),
+            value: (0..2 * SERIES).map(f64::from).collect(),
+            ..SeriesBatch::default()
+        };
+        Ok(Selection { series, batches: Box::new(std::iter::once(Ok(batch))), warnings: Vec::new() })
+    }
+}
+
+#[test]
+fn cancellation_inside_one_batch() {
+    for query in ["sum(rate(m[1d]))", "sum by (n) (m offset -1d)", "quantile(0.5, m)"] {
+        let late = cancelled_after(&Crowd, query, DAY_MS);
+        assert!(late < Duration::from_millis(400), "{query}: {late:?}");
+    }
+}
+
+/// One series of twenty million steps.
+#[test]
+fn cancellation_inside_one_row() {
+    let none = MemorySource::new();
+    for inner in ["vector(time() ^ 1.5 ^ 1.5)", "sin(cos(vector(time()) ^ 1.5)) ^ 1.5", "rate(vector(time())[1m:10ms])"]
+    {
+        let late = cancelled_after(&none, &format!("sum_over_time(({inner})[200000s:10ms])"), DAY_MS);
+        assert!(late < Duration::from_millis(400), "{inner}: {late:?}");
     }
 }
 

@@ -9,7 +9,7 @@ use crate::ast::Aggregation;
 use crate::error::QueryError;
 use crate::eval::column::{Bits, Column};
 use crate::eval::groups::Groups;
-use crate::eval::{Context, Row};
+use crate::eval::{Context, Row, STEPS_UNCHECKED};
 use crate::histogram::{Combined, FloatHistogram, HistogramSum, IncompatibleSchemas, ResetHint, kahan};
 use crate::plan::Aggregate;
 
@@ -323,12 +323,18 @@ impl Accumulator {
     ) -> Result<Vec<Row>, QueryError> {
         let (mut mixed, mut collision) = (false, false);
         let mut rows = Vec::new();
+        let any_histogram = !self.histograms.is_empty();
         for group in 0..groups.len() {
+            context.charge_rows(1, self.steps)?;
             let mut column = Column::empty(self.steps);
             for step in 0..self.steps {
+                if step.is_multiple_of(STEPS_UNCHECKED) {
+                    context.budget.check()?;
+                }
                 let cell = group * self.steps + step;
                 let has_float = self.floats.get(cell);
-                match self.histograms.remove(&cell) {
+                let histogram = if any_histogram { self.histograms.remove(&cell) } else { None };
+                match histogram {
                     None if has_float => column.set_float(step, self.float(cell)),
                     None => {}
                     Some(_) if has_float => mixed = true,
@@ -339,12 +345,14 @@ impl Accumulator {
                     }
                 }
             }
-            if !column.present.is_empty() {
+            if column.present.is_empty() {
+                context.release_rows(1, self.steps);
+            } else {
+                context.charge_histograms(&column)?;
                 let (labels, drop_name) = (groups.labels(group), self.drop_name[group]);
                 rows.push(Row { serial: 0, labels, drop_name, column });
             }
         }
-        context.charge_rows(rows.len(), self.steps)?;
         let (span, noticed, op) = (aggregate.expr_span, self.noticed, self.op);
         if mixed || collision || noticed.any() {
             context.note(|notes| {

@@ -26,11 +26,11 @@ pub(super) fn choose(
 ) -> Result<Vec<Row>, QueryError> {
     let span = aggregate.parameter.as_ref().map_or(aggregate.expr_span, |(_, span)| *span);
     if !check_parameter(context, aggregate.op, parameter, span)? {
-        context.release_rows(rows.len(), grid.steps);
+        context.release(&rows, grid.steps);
         return Ok(Vec::new());
     }
     let mut groups = Groups::new(key(aggregate));
-    let of_row: Vec<u32> = rows.iter().map(|row| groups.group(&row.labels)).collect();
+    let of_row = groups.of_all(context, rows.iter().map(|row| &row.labels))?;
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); groups.len()];
     for (row, group) in of_row.iter().enumerate() {
         members[*group as usize].push(row);

@@ -12,14 +12,18 @@ use crate::plan::{Aggregate, Node};
 use crate::print::format_float;
 use crate::quantile::quantile;
 
-fn members(aggregate: &Aggregate, rows: &[Row]) -> (Groups, Vec<Vec<usize>>) {
+fn members(
+    context: &Context<'_>,
+    aggregate: &Aggregate,
+    rows: &[Row],
+) -> Result<(Groups, Vec<Vec<usize>>), QueryError> {
     let mut groups = Groups::new(key(aggregate));
-    let of_row: Vec<u32> = rows.iter().map(|row| groups.group(&row.labels)).collect();
+    let of_row = groups.of_all(context, rows.iter().map(|row| &row.labels))?;
     let mut members: Vec<Vec<usize>> = vec![Vec::new(); groups.len()];
     for (row, group) in of_row.iter().enumerate() {
         members[*group as usize].push(row);
     }
-    (groups, members)
+    Ok((groups, members))
 }
 
 /// `quantile`
@@ -37,10 +41,11 @@ pub(super) fn quantiles(
     if rows.iter().any(|row| row.column.histograms.is_some()) {
         context.note(|notes| notes.histogram_ignored_in_aggregation("quantile", aggregate.expr_span));
     }
-    let (groups, members) = members(aggregate, &rows);
+    let (groups, members) = members(context, aggregate, &rows)?;
     let mut out = Vec::new();
     let mut values = Vec::new();
     for (group, members) in members.iter().enumerate() {
+        context.charge_rows(1, grid.steps)?;
         let mut column = Column::empty(grid.steps);
         for (step, q) in parameter.iter().enumerate() {
             context.budget.check()?;
@@ -55,8 +60,7 @@ pub(super) fn quantiles(
             out.push(Row { serial: 0, labels: groups.labels(group), drop_name, column });
         }
     }
-    context.release_rows(rows.len(), grid.steps);
-    context.charge_rows(out.len(), grid.steps)?;
+    context.release(&rows, grid.steps);
     Ok(out)
 }
 
@@ -74,7 +78,7 @@ pub(super) fn count_values(
         let name = crate::print::Quoted(label);
         return Err(QueryError::Execution(format!("invalid label name {name}")));
     }
-    let (groups, members) = members(aggregate, &rows);
+    let (groups, members) = members(context, aggregate, &rows)?;
     let mut out: Vec<Row> = Vec::new();
     for (group, members) in members.iter().enumerate() {
         let labels = groups.labels(group);
@@ -103,8 +107,8 @@ pub(super) fn count_values(
             column,
         }));
     }
-    context.release_rows(rows.len(), grid.steps);
-    crate::eval::merge::merge(out)
+    context.release(&rows, grid.steps);
+    crate::eval::merge::merge(context, out)
 }
 
 fn peeled(node: &Node) -> &Node {

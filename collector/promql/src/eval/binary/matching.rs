@@ -37,6 +37,7 @@ struct Partners {
 }
 
 struct Pairing<'a> {
+    context: &'a Context<'a>,
     binary: &'a Binary,
     matching: &'a Matching,
     swapped: bool,
@@ -63,6 +64,7 @@ pub(super) fn pair(
     let mut partners: Vec<Partners> = Vec::new();
     for (side, rows) in [(0, &left), (1, &right)] {
         for (at, row) in rows.iter().enumerate() {
+            context.check_at(at)?;
             let group = groups.group(&row.labels) as usize;
             if group == partners.len() {
                 partners.push(Partners::default());
@@ -76,6 +78,7 @@ pub(super) fn pair(
     left.iter().for_each(|row| anything_left.or(&row.column.present));
     let complaints = Complaints::default();
     let mut pairing = Pairing {
+        context,
         binary,
         matching: &matching,
         swapped,
@@ -92,10 +95,12 @@ pub(super) fn pair(
     }
     let Pairing { complaints, mut out, .. } = pairing;
     complaints.report(context, binary);
+    let made = out.len();
     out.retain(|row| !row.column.present.is_empty());
-    context.release_rows(left.len() + right.len(), grid.steps);
-    context.charge_rows(out.len(), grid.steps)?;
-    let out = merge(out)?;
+    context.release_rows(made - out.len(), grid.steps);
+    context.release(&left, grid.steps);
+    context.release(&right, grid.steps);
+    let out = merge(context, out)?;
     crate::eval::settle(context, out)
 }
 
@@ -139,7 +144,8 @@ impl Pairing<'_> {
         partners.left.iter().for_each(|row| any_left.or(&self.left[*row].column.present));
         let mut results = Results::new(self.matching.cardinality, steps);
         let (left, right) = (self.left, self.right);
-        for l in &partners.left {
+        for (at, l) in partners.left.iter().enumerate() {
+            self.context.check_at(at)?;
             for r in &partners.right {
                 self.combine_rows(&left[*l], &right[*r], &mut results)?;
             }
@@ -177,7 +183,9 @@ impl Pairing<'_> {
         let one = self.matching.cardinality == Cardinality::OneToOne;
         let serial = if one { 0 } else { left.serial };
         results.take(&labels, serial, &both)?;
+        self.context.charge_rows(1, self.grid.steps)?;
         let column = self.column(&left.column, &right.column, both);
+        self.context.charge_histograms(&column)?;
         self.out.push(Row { serial, labels, drop_name: self.binary.return_bool, column });
         Ok(())
     }

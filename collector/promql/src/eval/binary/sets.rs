@@ -22,14 +22,16 @@ pub(super) fn combine(
     // The side that decides, by signature.
     let (deciding, decided) = if binary.op == Op::Or { (&left, &mut right) } else { (&right, &mut left) };
     let mut present: Vec<Bits> = Vec::new();
-    for row in deciding {
+    for (at, row) in deciding.iter().enumerate() {
+        context.check_at(at)?;
         let group = groups.group(&row.labels) as usize;
         if group == present.len() {
             present.push(Bits::none(grid.steps));
         }
         present[group].or(&row.column.present);
     }
-    for row in decided.iter_mut() {
+    for (at, row) in decided.iter_mut().enumerate() {
+        context.check_at(at)?;
         let partners = groups.find(&row.labels).map(|group| &present[group as usize]);
         match (binary.op, partners) {
             (Op::And, Some(partners)) => mask(&mut row.column, |bits| bits.and(partners)),
@@ -41,7 +43,7 @@ pub(super) fn combine(
     decided.retain(|row| !row.column.present.is_empty());
     if binary.op == Op::Or {
         left.append(&mut right);
-        left = merge(left)?;
+        left = merge(context, left)?;
     }
     context.release_rows(before.saturating_sub(left.len()), grid.steps);
     Ok(left)

@@ -37,5 +37,5 @@ pub(super) fn dates(
         return Ok(vec![Row { serial: 0, labels: Labels::default(), drop_name: false, column }]);
     };
     let rows = evaluate(context, arg, grid)?.rows()?;
-    settle(context, map(rows, |seconds| part(civil(seconds as i64))))
+    settle(context, map(context, rows, |seconds| part(civil(seconds as i64)))?)
 }

@@ -44,11 +44,11 @@ pub(super) fn call(context: &Context<'_>, call: &Call, grid: &Grid) -> Result<Ve
         columns.push(column);
     }
     let rows = evaluate(context, &call.args[vector], grid)?.rows()?;
-    let count = rows.len();
+    let (count, native) = (rows.len(), rows.iter().map(|row| row.column.histogram_bytes()).sum());
     let asked = Asked { context, grid, span: call.arg_spans[vector] };
-    let histograms = asked.histograms(rows);
+    let histograms = asked.histograms(rows)?;
     let out = match name {
-        "histogram_fraction" => asked.fractions(&histograms, &columns[0], &columns[1]),
+        "histogram_fraction" => asked.fractions(&histograms, &columns[0], &columns[1])?,
         "histogram_quantile" => asked.quantiles(&histograms, &columns[0])?,
         _ => {
             let label = text(&call.args[1])?;
@@ -63,8 +63,8 @@ pub(super) fn call(context: &Context<'_>, call: &Call, grid: &Grid) -> Result<Ve
         }
     };
     context.release_rows(count, grid.steps);
-    context.charge_rows(out.len(), grid.steps)?;
-    settle(context, crate::eval::merge::merge(out)?)
+    context.budget.release(native);
+    settle(context, crate::eval::merge::merge(context, out)?)
 }
 
 /// A number as OpenMetrics writes it: whole numbers with `.0`.
@@ -136,11 +136,12 @@ struct Asked<'a> {
 impl Asked<'_> {
     /// Puts rows together by their labels without `le`. Where a native and a classic histogram have the same labels at
     /// the same time, neither counts.
-    fn histograms(&self, rows: Vec<Row>) -> Vec<Whole> {
+    fn histograms(&self, rows: Vec<Row>) -> Result<Vec<Whole>, QueryError> {
         let mut by_labels: HashMap<Labels, usize> = HashMap::new();
         let mut out: Vec<Whole> = Vec::new();
         let mut natives: Vec<(Labels, Column)> = Vec::new();
-        for row in rows {
+        for (at, row) in rows.into_iter().enumerate() {
+            self.context.check_at(at)?;
             let Row { labels, mut column, .. } = row;
             if column.histograms.is_some() {
                 let mut native = column.clone();
@@ -175,7 +176,7 @@ impl Asked<'_> {
                 out.push(Whole { labels, native: Some(native), buckets: Vec::new() });
             }
         }
-        out
+        Ok(out)
     }
 
     /// Takes out the steps at which a classic and a native histogram collide.
@@ -198,8 +199,9 @@ impl Asked<'_> {
         histograms: &[Whole],
         of_native: impl Fn(&FloatHistogram, usize) -> (f64, Noticed) + Sync,
         of_classic: impl Fn(&mut Vec<ClassicBucket>, usize, &str, &mut Annotations) -> f64 + Sync,
-    ) -> Vec<Row> {
-        let one = |whole: &Whole| {
+    ) -> Result<Vec<Row>, QueryError> {
+        self.context.charge_rows(histograms.len(), self.grid.steps)?;
+        let one = |whole: &Whole| -> Result<(Row, Annotations), QueryError> {
             let mut notes = Annotations::default();
             let metric = whole.labels.name();
             let native = |step: usize, notes: &mut Annotations| {
@@ -211,6 +213,7 @@ impl Asked<'_> {
             let mut column = Column::empty(self.grid.steps);
             let mut buckets: Vec<ClassicBucket> = Vec::with_capacity(whole.buckets.len());
             for step in 0..self.grid.steps {
+                self.context.check_at(step)?;
                 if let Some(value) = native(step, &mut notes) {
                     column.set_float(step, value);
                     continue;
@@ -223,9 +226,9 @@ impl Asked<'_> {
                     column.set_float(step, of_classic(&mut buckets, step, metric, &mut notes));
                 }
             }
-            (Row { serial: 0, labels: whole.labels.clone(), drop_name: true, column }, notes)
+            Ok((Row { serial: 0, labels: whole.labels.clone(), drop_name: true, column }, notes))
         };
-        let made: Vec<(Row, Annotations)> = histograms.into_par_iter().map(one).collect();
+        let made: Vec<(Row, Annotations)> = histograms.into_par_iter().map(one).collect::<Result<_, _>>()?;
         let mut rows = Vec::with_capacity(made.len());
         for (row, notes) in made {
             if !notes.is_empty() {
@@ -235,7 +238,8 @@ impl Asked<'_> {
                 rows.push(row);
             }
         }
-        rows
+        self.context.release_rows(histograms.len() - rows.len(), self.grid.steps);
+        Ok(rows)
     }
 
     fn tell(&self, noticed: Noticed, metric: &str, notes: &mut Annotations) {
@@ -250,7 +254,7 @@ impl Asked<'_> {
     fn quantiles(&self, histograms: &[Whole], q: &[f64]) -> Result<Vec<Row>, QueryError> {
         self.context.budget.check()?;
         let delayed = self.context.delayed_name_removal;
-        Ok(self.each(
+        self.each(
             histograms,
             |histogram, step| histogram_quantile(q[step], histogram),
             |buckets, step, metric, notes| {
@@ -260,10 +264,10 @@ impl Asked<'_> {
                 }
                 value
             },
-        ))
+        )
     }
 
-    fn fractions(&self, histograms: &[Whole], lower: &[f64], upper: &[f64]) -> Vec<Row> {
+    fn fractions(&self, histograms: &[Whole], lower: &[f64], upper: &[f64]) -> Result<Vec<Row>, QueryError> {
         self.each(
             histograms,
             |histogram, step| histogram_fraction(lower[step], upper[step], histogram),

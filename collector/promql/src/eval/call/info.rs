@@ -82,7 +82,8 @@ pub(super) fn info(context: &Context<'_>, call: &Call, grid: &Grid) -> Result<Ve
         by_identity.entry(identity(&info.labels)).or_default().push(at);
     }
     let mut out = Vec::new();
-    for row in rows {
+    for (at, row) in rows.into_iter().enumerate() {
+        context.check_at(at)?;
         if wanted.is_info(row.labels.name()) {
             out.push(row);
             continue;
@@ -90,7 +91,7 @@ pub(super) fn info(context: &Context<'_>, call: &Call, grid: &Grid) -> Result<Ve
         let candidates = by_identity.get(&identity(&row.labels)).map_or(&[][..], Vec::as_slice);
         enrich(row, candidates, &infos, &wanted, &mut out)?;
     }
-    merge(out)
+    merge(context, out)
 }
 
 fn identity(labels: &Labels) -> Vec<String> {

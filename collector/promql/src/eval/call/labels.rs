@@ -31,7 +31,8 @@ pub(super) fn replace(context: &Context<'_>, call: &Call, grid: &Grid) -> Result
     let regex = anchored(pattern).map_err(invalid)?;
     check_name(name, "destination", "label_replace")?;
     let mut rows = evaluate(context, &call.args[0], grid)?.rows()?;
-    for row in &mut rows {
+    for (at, row) in rows.iter_mut().enumerate() {
+        context.check_at(at)?;
         let value = row.labels.value(source);
         if let Some(found) = regex.captures(value) {
             let mut expanded = String::new();
@@ -39,7 +40,7 @@ pub(super) fn replace(context: &Context<'_>, call: &Call, grid: &Grid) -> Result
             relabel(row, name, &expanded);
         }
     }
-    merge(rows)
+    merge(context, rows)
 }
 
 /// `label_join(v, dst, separator, src…)`
@@ -51,10 +52,11 @@ pub(super) fn join(context: &Context<'_>, call: &Call, grid: &Grid) -> Result<Ve
     }
     check_name(name, "destination", "label_join")?;
     let mut rows = evaluate(context, &call.args[0], grid)?.rows()?;
-    for row in &mut rows {
+    for (at, row) in rows.iter_mut().enumerate() {
+        context.check_at(at)?;
         let values: Vec<&str> = sources.iter().map(|source| row.labels.value(source)).collect();
         let joined = values.join(separator);
         relabel(row, name, &joined);
     }
-    merge(rows)
+    merge(context, rows)
 }

@@ -1,7 +1,7 @@
 //! Functions of single floats. Histograms have no value there and are left out.
 
 use crate::error::QueryError;
-use crate::eval::{Context, Grid, Row, evaluate, settle};
+use crate::eval::{Context, Grid, Row, STEPS_UNCHECKED, evaluate, settle};
 use crate::plan::Call;
 
 /// The function of a name, where it takes a float and nothing else.
@@ -43,14 +43,21 @@ pub(super) fn simple(name: &str) -> Option<fn(f64) -> f64> {
 }
 
 /// Applies a function to all floats of all rows.
-pub(super) fn map(mut rows: Vec<Row>, function: impl Fn(f64) -> f64) -> Vec<Row> {
+pub(super) fn map(
+    context: &Context<'_>,
+    mut rows: Vec<Row>,
+    function: impl Fn(f64) -> f64,
+) -> Result<Vec<Row>, QueryError> {
     for row in &mut rows {
         row.drop_name = true;
         row.column.drop_histograms();
-        row.column.values.iter_mut().for_each(|value| *value = function(*value));
+        for values in row.column.values.chunks_mut(STEPS_UNCHECKED) {
+            context.budget.check()?;
+            values.iter_mut().for_each(|value| *value = function(*value));
+        }
     }
     rows.retain(|row| !row.column.present.is_empty());
-    rows
+    Ok(rows)
 }
 
 /// As Go's `math.Max` and `math.Min`: NaN wins.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::text;
 use crate::error::QueryError;
-use crate::eval::{Context, Grid, Row, evaluate};
+use crate::eval::{Context, Grid, Row, evaluate, sorted};
 use crate::plan::Call;
 
 /// `sort`, `sort_desc`, `sort_by_label`, `sort_by_label_desc`.
@@ -17,17 +17,16 @@ pub(super) fn sort(context: &Context<'_>, call: &Call, grid: &Grid) -> Result<Ve
     let descending = name.ends_with("_desc");
     if name.starts_with("sort_by_label") {
         let labels = call.args[1..].iter().map(text).collect::<Result<Vec<_>, _>>()?;
-        rows.sort_by(|a, b| {
+        return sorted(&context.budget, rows, |a, b| {
             let differing = labels.iter().map(|name| natural(a.labels.value(name), b.labels.value(name)));
             let order = differing.fold(Ordering::Equal, Ordering::then).then_with(|| a.labels.cmp(&b.labels));
             if descending { order.reverse() } else { order }
         });
-        return Ok(rows);
     }
     rows.iter_mut().for_each(|row| row.column.drop_histograms());
     rows.retain(|row| !row.column.present.is_empty());
     if grid.steps == 1 {
-        rows.sort_by(|a, b| {
+        rows = sorted(&context.budget, rows, |a, b| {
             let (a, b) = (a.column.values[0], b.column.values[0]);
             match (a.is_nan(), b.is_nan()) {
                 (true, true) => Ordering::Equal,
@@ -37,7 +36,7 @@ pub(super) fn sort(context: &Context<'_>, call: &Call, grid: &Grid) -> Result<Ve
                 (false, false) if descending => b.partial_cmp(&a).unwrap_or(Ordering::Equal),
                 (false, false) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
             }
-        });
+        })?;
     }
     Ok(rows)
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use super::histograms::{add, histogram_rate, subtract};
 use super::window::{Notices, Value, Window, is_start_reset, starts_overlap};
 use super::{Finger, Fingers, Rollup};
+use crate::error::QueryError;
+use crate::eval::STEPS_UNCHECKED;
 use crate::eval::column::Column;
 use crate::histogram::{FloatHistogram, ResetHint};
 
@@ -97,11 +99,19 @@ impl Kind {
 }
 
 /// What [`extrapolated`] gives at each step, of a series that has only floats without start times.
-pub(super) fn fill_floats(rollup: &Rollup<'_>, kind: Kind, series: (&[i64], &[f64], &[u32]), column: &mut Column) {
+pub(super) fn fill_floats(
+    rollup: &Rollup<'_>,
+    kind: Kind,
+    series: (&[i64], &[f64], &[u32]),
+    column: &mut Column,
+) -> Result<(), QueryError> {
     let (times, values, resets) = series;
     let (mut from, mut to, mut reset) = (Finger::default(), Finger::default(), Fingers::default());
     let range_seconds = rollup.range_ms as f64 / 1000.0;
     for step in 0..rollup.grid.steps {
+        if step % STEPS_UNCHECKED == STEPS_UNCHECKED - 1 {
+            rollup.context.budget.check()?;
+        }
         let end = rollup.window_end(step);
         let start = end.saturating_sub(rollup.range_ms);
         to.advance(times, end);
@@ -138,6 +148,7 @@ pub(super) fn fill_floats(rollup: &Rollup<'_>, kind: Kind, series: (&[i64], &[f6
         }
         column.set_float(step, grown * factor);
     }
+    Ok(())
 }
 
 fn scaled(value: Value, factor: f64) -> Value {
