@@ -8,20 +8,24 @@
 //! | scraped, churn | jittered, and each series misses 2 % of its scrapes by itself: few timelines are shared |
 //! | otlp | 20 senders of 40 instruments, each instrument some microseconds after the one before it |
 //!
-//! `cargo run --release -p weir-benches --bin metrics_store [PAGE…]`: files with successive pages of one target, or
-//! else Debian's prometheus-node-exporter, started here and scraped every quarter second (so values change less from
-//! sample to sample than over 15 s, for both sides). Blocks are made by Debian's promtool; without it their column
-//! stays empty. Prometheus keeps milliseconds, so the otlp set loses its nanoseconds there and not here.
+//! `metrics_store` starts Debian's prometheus-node-exporter on a free port and scrapes it 240 times, a quarter of a
+//! second apart, as if they were 15 s apart: values then change less from sample to sample than they would, for both
+//! sides. `metrics_store --real` scrapes every 15 s for an hour. `metrics_store PAGE…` reads files with successive
+//! pages of one target instead. Blocks are made by Debian's promtool; without it their column stays empty.
+//! Prometheus keeps milliseconds, so the otlp set loses its nanoseconds there and not here.
+//!
+//! `merged` and `flushed` count every file of the live parts: series, timelines, samples, exemplars, footers and all.
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use clap::Parser;
 use weir_proto::exposition::{Page, PageReader, TargetIdentity};
 use weir_proto::identity::SeriesParts;
 use weir_proto::prometheus::{Promotion, translate};
@@ -36,16 +40,38 @@ const SCRAPES: usize = 240;
 const INTERVAL_NS: i64 = 15_000_000_000;
 /// 2026-11-22T10:00:00Z: an hour within one block of Prometheus.
 const START_NS: i64 = 1_795_341_600_000_000_000;
-const EXPORTER: &str = "127.0.0.1:19347";
+/// How long the exporter has to begin to listen.
+const EXPORTER_START: Duration = Duration::from_secs(10);
+
+/// What is measured.
+#[derive(Parser)]
+struct Args {
+    /// Scrapes every 15 s for an hour, instead of every quarter second for a minute.
+    #[arg(long)]
+    real: bool,
+    /// Keeps the scraped pages in this folder, to be read again.
+    #[arg(long)]
+    keep: Option<PathBuf>,
+    /// Successive pages of one target; without them node_exporter is started and scraped.
+    pages: Vec<PathBuf>,
+}
 
 fn main() -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    let files: Vec<String> = std::env::args().skip(1).collect();
-    let pages = if files.is_empty() {
-        scrape_exporter()?
+    let args = Args::parse();
+    let pages = if args.pages.is_empty() {
+        let every = if args.real { Duration::from_secs(15) } else { Duration::from_millis(250) };
+        writeln!(out, "node_exporter, {SCRAPES} scrapes {every:?} apart, stored as 15s apart")?;
+        scrape_exporter(every)?
     } else {
-        files.iter().map(std::fs::read_to_string).collect::<Result<Vec<_>, _>>()?
+        writeln!(out, "{} pages from files, stored as 15s apart", args.pages.len())?;
+        args.pages.iter().map(std::fs::read_to_string).collect::<Result<Vec<_>, _>>()?
     };
+    if let Some(folder) = args.keep {
+        for (at, page) in pages.iter().enumerate() {
+            std::fs::write(folder.join(format!("{at:03}.txt")), page)?;
+        }
+    }
     let mut chance = Chance(7);
     let jitter: Vec<i64> = pages.iter().map(|_| 1_000_000 * [0, 1, 1, 1, 2, 3, 7, 13][chance.below(8)]).collect();
     writeln!(
@@ -308,26 +334,27 @@ fn labels_text(identity: &SeriesIdentity) -> String {
 }
 
 /// Pages of a node_exporter started for this.
-fn scrape_exporter() -> anyhow::Result<Vec<String>> {
+fn scrape_exporter(every: Duration) -> anyhow::Result<Vec<String>> {
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
     let exporter = Command::new("prometheus-node-exporter")
-        .arg(format!("--web.listen-address={EXPORTER}"))
+        .arg(format!("--web.listen-address={address}"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .context("prometheus-node-exporter cannot be started; give files with scraped pages")?;
     let _stopped_at_the_end = Running(exporter);
     let began = Instant::now();
-    while TcpStream::connect(EXPORTER).is_err() {
-        if began.elapsed() > Duration::from_secs(10) {
-            bail!("node_exporter does not listen on {EXPORTER}");
+    while TcpStream::connect(&address).is_err() {
+        if began.elapsed() > EXPORTER_START {
+            bail!("node_exporter does not listen on {address}");
         }
         wait(Duration::from_millis(50));
     }
     let mut pages = Vec::with_capacity(SCRAPES);
-    for _ in 0..SCRAPES {
-        let began = Instant::now();
-        pages.push(get(Path::new("/metrics"))?);
-        wait(Duration::from_millis(250).saturating_sub(began.elapsed()));
+    let began = Instant::now();
+    for at in (0..).take(SCRAPES) {
+        wait((every * at).saturating_sub(began.elapsed()));
+        pages.push(get(&address, "/metrics")?);
     }
     Ok(pages)
 }
@@ -343,12 +370,15 @@ impl Drop for Running {
 }
 
 fn wait(time: Duration) {
-    std::thread::park_timeout(time);
+    let began = Instant::now();
+    while began.elapsed() < time {
+        std::thread::park_timeout(time.saturating_sub(began.elapsed()));
+    }
 }
 
-fn get(path: &Path) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect(EXPORTER)?;
-    write!(stream, "GET {} HTTP/1.0\r\nHost: {EXPORTER}\r\n\r\n", path.display())?;
+fn get(address: &str, path: &str) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (_, body) = answer.split_once("\r\n\r\n").context("an HTTP answer has a head")?;
