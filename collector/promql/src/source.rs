@@ -9,6 +9,8 @@
 //! engine ──SelectRequest{matchers, start, end, hints}──▶ source
 //! engine ◀── Selection{series: id → labels, batches: [ids │ offsets │ t_ms │ value │ start_ms? │ histograms?]} ──
 //! ```
+//! [`SeriesSource::select_readers`] gives the batches unread, each with the means to read it, so that every thread of
+//! the engine reads what it is about to work on.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -90,6 +92,29 @@ pub struct Selection {
     pub warnings: Vec<String>,
 }
 
+/// A batch that was read, and the bytes of the budget that are reserved for it. Whoever lets go of the batch gives
+/// them back.
+pub struct ReadBatch {
+    /// The samples.
+    pub batch: SeriesBatch,
+    /// Bytes to [release](Budget::release).
+    pub reserved: u64,
+}
+
+/// Reads one batch, on the thread that calls it.
+pub type BatchReader = Box<dyn FnOnce() -> Result<ReadBatch, SourceError> + Send>;
+
+/// A selection whose batches are read by whoever takes them, several at a time.
+pub struct Readers {
+    /// As [`Selection::series`].
+    pub series: Arc<SeriesTable>,
+    /// One reader per batch. The iterator is advanced by one thread at a time and should only hand them out: what
+    /// takes time belongs into the reader.
+    pub batches: Box<dyn Iterator<Item = BatchReader> + Send>,
+    /// As [`Selection::warnings`].
+    pub warnings: Vec<String>,
+}
+
 /// Samples of some series. `offsets[i]..offsets[i + 1]` are the rows of `ids[i]`, in strictly ascending time.
 #[derive(Clone, Debug, Default)]
 pub struct SeriesBatch {
@@ -135,6 +160,18 @@ pub trait SeriesSource: Send + Sync {
     /// # Errors
     /// When a limit of the budget is met, the query is cancelled, or the data cannot be read.
     fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Selection, SourceError>;
+
+    /// The same with batches that threads can read side by side; the engine asks for this. A source that reads its
+    /// batches one after another has nothing to add.
+    ///
+    /// # Errors
+    /// As [`Self::select`].
+    fn select_readers(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Readers, SourceError> {
+        let Selection { series, batches, warnings } = self.select(request, budget)?;
+        let read = |batch: Result<SeriesBatch, SourceError>| batch.map(|batch| ReadBatch { batch, reserved: 0 });
+        let batches = batches.map(move |batch| Box::new(move || read(batch)) as BatchReader);
+        Ok(Readers { series, batches: Box::new(batches), warnings })
+    }
 }
 
 /// Why a selection failed.

@@ -1,7 +1,9 @@
 //! Reads the series of a selector on all threads and hands each, whole, to what wants it.
 //!
-//! Batches come from the source one by one; each is cut into pieces of some thousand samples, and pieces are taken by
-//! whichever thread is free. Results are put back into the order of series.
+//! ```text
+//! source ─readers, one at a time─▶ thread that is free: reads its batch ─▶ pieces ─▶ whichever thread is free
+//! ```
+//! A piece is some thousand samples. Results are put back into the order of series.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -16,7 +18,7 @@ use crate::error::QueryError;
 use crate::histogram::FloatHistogram;
 use crate::labels::Labels;
 use crate::plan::{Extent, Projection, Select};
-use crate::source::{Budget, SelectHints, SelectRequest, Selection, SeriesBatch, SeriesTable, SourceError};
+use crate::source::{BatchReader, Budget, ReadBatch, Readers, SelectHints, SelectRequest, SeriesBatch, SeriesTable};
 
 /// The bits of the NaN that marks the end of a series.
 pub(crate) const STALE_NAN: u64 = 0x7ff0_0000_0000_0002;
@@ -101,30 +103,76 @@ impl Opened {
 
 /// Where batches come from.
 pub(super) enum Supply {
-    /// The source; kept for other selectors where they share.
-    Source(Batches, Option<Keeper>),
+    /// The source.
+    Source(Source),
     /// What another selector has read.
     Kept(Arc<Pile>, usize),
 }
 
+/// Batches of the source, which several threads read; kept for other selectors where they share.
+pub(super) struct Source {
+    readers: Option<BatchReaders>,
+    keeper: Option<Keeper>,
+    /// How many batches are being read.
+    reading: usize,
+}
+
+/// The next batch.
+enum Next {
+    Unread(BatchReader),
+    Read(Arc<Held>),
+}
+
 impl Supply {
-    fn next(&mut self, budget: &Arc<Budget>) -> Result<Option<Arc<Held>>, QueryError> {
-        let (source, keeper) = match self {
+    /// Batches of the source.
+    pub(super) fn source(readers: BatchReaders, keeper: Option<Keeper>) -> Self {
+        Self::Source(Source { readers: Some(readers), keeper, reading: 0 })
+    }
+
+    fn next(&mut self) -> Option<Next> {
+        match self {
             Self::Kept(pile, next) => {
                 *next += 1;
-                return Ok(pile.held.get(*next - 1).cloned());
+                pile.held.get(*next - 1).map(|held| Next::Read(Arc::clone(held)))
             }
-            Self::Source(source, keeper) => (source, keeper),
-        };
-        let Some(batch) = source.next() else {
-            keeper.take().into_iter().for_each(Keeper::finish);
-            return Ok(None);
-        };
-        let held = Arc::new(Held::new(batch?, budget)?);
-        if keeper.as_mut().is_some_and(|keeper| !keeper.keep(&held)) {
-            *keeper = None;
+            Self::Source(source) => source.next().map(Next::Unread),
         }
-        Ok(Some(held))
+    }
+
+    /// Notes that a batch was read.
+    fn was_read(&mut self, held: &Arc<Held>) {
+        if let Self::Source(source) = self {
+            source.was_read(held);
+        }
+    }
+}
+
+impl Source {
+    fn next(&mut self) -> Option<BatchReader> {
+        let reader = self.readers.as_mut()?.next();
+        match &reader {
+            Some(_) => self.reading += 1,
+            None => {
+                self.readers = None;
+                self.finish();
+            }
+        }
+        reader
+    }
+
+    fn was_read(&mut self, held: &Arc<Held>) {
+        self.reading -= 1;
+        if self.keeper.as_mut().is_some_and(|keeper| !keeper.keep(held)) {
+            self.keeper = None;
+        }
+        self.finish();
+    }
+
+    /// Hands over what was kept, once the last batch was read.
+    fn finish(&mut self) {
+        if self.readers.is_none() && self.reading == 0 {
+            self.keeper.take().into_iter().for_each(Keeper::finish);
+        }
     }
 }
 
@@ -154,7 +202,7 @@ pub(crate) fn open(
         },
     };
     let (series, batches, projected) = ask(context, request, select.projection.as_ref())?;
-    Ok(Opened { series, projected, supply: Supply::Source(batches, None), cut: None })
+    Ok(Opened { series, projected, supply: Supply::source(batches, None), cut: None })
 }
 
 /// Asks the source, with a projection at first.
@@ -162,11 +210,11 @@ pub(super) fn ask(
     context: &Context<'_>,
     mut request: SelectRequest,
     projection: Option<&Projection>,
-) -> Result<(Arc<SeriesTable>, Batches, bool), QueryError> {
+) -> Result<(Arc<SeriesTable>, BatchReaders, bool), QueryError> {
     if let Some(projection) = projection {
         request.hints.labels_needed = Some(projection.labels.iter().cloned().collect());
     }
-    let mut selection = context.source.select(&request, &context.budget)?;
+    let mut selection = context.source.select_readers(&request, &context.budget)?;
     let mut projected = projection.is_some();
     let unwanted = |labels: &Labels| {
         projection.is_some_and(|projection| projection.missing.iter().any(|name| !labels.value(name).is_empty()))
@@ -175,9 +223,9 @@ pub(super) fn ask(
         // Series that a label tells apart which is written above, or goes with the name: nothing may be left out.
         projected = false;
         request.hints.labels_needed = None;
-        selection = context.source.select(&request, &context.budget)?;
+        selection = context.source.select_readers(&request, &context.budget)?;
     }
-    let Selection { series, batches, warnings } = selection;
+    let Readers { series, batches, warnings } = selection;
     context.budget.admit_series(series.labels.len() as u64)?;
     if !warnings.is_empty() {
         context.note(|notes| warnings.into_iter().for_each(|warning| notes.add_storage_warning(warning)));
@@ -191,15 +239,20 @@ type Piece = (Arc<Held>, Range<usize>);
 /// A batch that counts as held for as long as any thread works on it.
 pub(super) struct Held {
     pub(super) batch: SeriesBatch,
+    /// Bytes that the source has reserved for it.
+    pub(super) reserved: u64,
     budget: Arc<Budget>,
 }
 
 impl Held {
-    fn new(batch: SeriesBatch, budget: &Arc<Budget>) -> Result<Self, QueryError> {
-        let samples = batch.t_ms.len() as u64;
-        budget.hold_samples(samples)?;
+    fn new(read: ReadBatch, budget: &Arc<Budget>) -> Result<Self, QueryError> {
+        let samples = read.batch.t_ms.len() as u64;
+        if let Err(error) = budget.hold_samples(samples) {
+            budget.release(read.reserved);
+            return Err(error.into());
+        }
         budget.count_read(samples);
-        Ok(Self { batch, budget: Arc::clone(budget) })
+        Ok(Self { batch: read.batch, reserved: read.reserved, budget: Arc::clone(budget) })
     }
 
     /// Ranges of series of about [`PIECE_SAMPLES`] each.
@@ -243,21 +296,22 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.budget.drop_samples(self.batch.t_ms.len() as u64);
+        self.budget.release(self.reserved);
     }
 }
 
-/// Where threads get their pieces from. Batches come from the source one at a time, and one is read ahead while others
-/// are worked on.
+/// Unread batches, as the source hands them out.
+pub(super) type BatchReaders = Box<dyn Iterator<Item = BatchReader> + Send>;
+
+/// Where threads get their pieces from. A thread that finds none takes the next batch, reads it where that was not
+/// done yet, and shares its pieces.
 struct Feed<'a> {
     batches: Mutex<Option<Supply>>,
     pieces: Mutex<VecDeque<Piece>>,
-    /// The thread that is reading a batch, one more than its index.
-    reader: AtomicUsize,
-    threads: usize,
+    /// The thread that asks for the next batch, one more than its index.
+    asking: AtomicUsize,
     budget: &'a Arc<Budget>,
 }
-
-pub(super) type Batches = Box<dyn Iterator<Item = Result<SeriesBatch, SourceError>> + Send>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -266,44 +320,39 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Feed<'_> {
     fn next(&self) -> Result<Option<Piece>, QueryError> {
         loop {
-            let mut pieces = lock(&self.pieces);
-            if let Some(piece) = pieces.pop_front() {
-                let few = pieces.len() < self.threads;
-                drop(pieces);
-                if few && let Ok(mut batches) = self.batches.try_lock() {
-                    self.read(&mut batches)?;
-                }
+            if let Some(piece) = lock(&self.pieces).pop_front() {
                 return Ok(Some(piece));
             }
-            drop(pieces);
             let me = rayon::current_thread_index().map_or(0, |index| index + 1);
-            if me != 0 && self.reader.load(Ordering::Relaxed) == me {
+            if me != 0 && self.asking.load(Ordering::Relaxed) == me {
                 // The source itself works on these threads and this one, while it waits for others, was given a
                 // share of ours: what it waits for must not wait for it.
                 return Ok(None);
             }
-            let mut batches = lock(&self.batches);
-            if lock(&self.pieces).is_empty() && !self.read(&mut batches)? {
-                return Ok(None);
+            match self.next_batch(me) {
+                // While this thread waited for its turn, the one before it may have read.
+                None => return Ok(lock(&self.pieces).pop_front()),
+                Some(Next::Read(held)) => self.share(&held),
+                Some(Next::Unread(reader)) => {
+                    let held = Arc::new(Held::new(reader()?, self.budget)?);
+                    lock(&self.batches).iter_mut().for_each(|supply| supply.was_read(&held));
+                    self.share(&held);
+                }
             }
         }
     }
 
-    /// Reads one batch; false when there is none.
-    fn read(&self, batches: &mut Option<Supply>) -> Result<bool, QueryError> {
-        let Some(supply) = batches else { return Ok(false) };
-        self.reader.store(rayon::current_thread_index().map_or(0, |index| index + 1), Ordering::Relaxed);
-        let batch = supply.next(self.budget);
-        self.reader.store(0, Ordering::Relaxed);
-        let held = match batch {
-            Ok(Some(held)) => held,
-            other => {
-                *batches = None;
-                return other.map(|_| false);
-            }
-        };
-        lock(&self.pieces).extend(held.pieces().into_iter().map(|piece| (Arc::clone(&held), piece)));
-        Ok(true)
+    /// The next batch. A source that reads one after another reads in here.
+    fn next_batch(&self, me: usize) -> Option<Next> {
+        let mut batches = lock(&self.batches);
+        self.asking.store(me, Ordering::Relaxed);
+        let next = batches.as_mut().and_then(Supply::next);
+        self.asking.store(0, Ordering::Relaxed);
+        next
+    }
+
+    fn share(&self, held: &Arc<Held>) {
+        lock(&self.pieces).extend(held.pieces().into_iter().map(|piece| (Arc::clone(held), piece)));
     }
 
     fn close(&self) {
@@ -327,8 +376,7 @@ pub(crate) fn fold<A: Send>(
     let feed = Feed {
         batches: Mutex::new(Some(supply)),
         pieces: Mutex::default(),
-        reader: AtomicUsize::new(0),
-        threads: threads - 1,
+        asking: AtomicUsize::new(0),
         budget: &context.budget,
     };
     let work = || -> Result<Option<A>, QueryError> {

@@ -14,7 +14,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Context;
-use super::scan::{Batches, Cover, Held, Opened, Supply, ask};
+use super::scan::{Cover, Held, Opened, Supply, ask};
 use crate::error::QueryError;
 use crate::plan::SharedRead;
 use crate::source::{Budget, SelectHints, SelectRequest, SeriesTable};
@@ -101,9 +101,9 @@ pub(super) fn open(context: &Context<'_>, read: u32, cover: Cover) -> Result<Opt
             histogram_stats_only: plan.stats_only,
         },
     };
-    let (series, batches, projected): (_, Batches, _) = ask(context, request, plan.projection.as_ref())?;
+    let (series, batches, projected) = ask(context, request, plan.projection.as_ref())?;
     let keeper = Keeper::new(Arc::clone(read), Arc::clone(&series), projected);
-    Ok(Some(Opened::shared(series, projected, Supply::Source(batches, Some(keeper)), cut)))
+    Ok(Some(Opened::shared(series, projected, Supply::source(batches, Some(keeper)), cut)))
 }
 
 impl Read {
@@ -130,7 +130,8 @@ impl Keeper {
     pub(super) fn keep(&mut self, held: &Arc<Held>) -> bool {
         let kept = &mut self.batches;
         let (bytes_max, samples_max) = kept.budget.maxima();
-        let bytes = held.batch.bytes();
+        // What the source has reserved stays so for as long as the batch is held.
+        let bytes = held.batch.bytes().saturating_sub(held.reserved);
         let samples = kept.samples + held.batch.t_ms.len() as u64;
         let fits = kept.bytes + bytes <= bytes_max / SHARE && samples <= samples_max / SHARE;
         if !fits || kept.budget.reserve(bytes).is_err() {
