@@ -49,7 +49,7 @@ mod writer;
 pub use error::{ErrorKind, StoreError};
 pub use metrics::{
     Column, Exemplar, HistogramChunk, HistogramPoint, IndexedSeries, LabelMatcher, LabelTest, METRIC_NAME, NumberChunk,
-    SeriesIndex, Starts, merge_histograms, merge_numbers,
+    NumberRow, NumberRows, RowValues, SeriesIndex, Starts, Timeline, merge_histograms, merge_numbers,
 };
 pub use options::{Appended, Clock, Delivery, FaultHook, StoreOptions};
 pub use part::{Part, PartEntry, PartFile, Signal, TENANT};

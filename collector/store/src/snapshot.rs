@@ -10,7 +10,7 @@ use roaring::RoaringBitmap;
 use crate::error::StoreError;
 use crate::metrics::memtable::{Layer, MetricMemtable};
 use crate::metrics::read::{Loaded, MetricPart};
-use crate::metrics::{Exemplar, HistogramChunk, NumberChunk, SeriesIndex};
+use crate::metrics::{Exemplar, HistogramChunk, NumberChunk, NumberRows, SeriesIndex};
 use crate::part::Part;
 use crate::traces::TracesView;
 
@@ -96,6 +96,23 @@ impl Partition {
         match &self.source {
             Source::Memtable { memtable, .. } => Box::new(memtable.numbers(sids, from_ns, to_ns).map(Ok)),
             Source::Part(part) => loaded(part, |part| Box::new(part.numbers(sids, from_ns, to_ns))),
+        }
+    }
+
+    /// The rows of a part with number points of `sids` in `from <= time <= to`, cut to whole ms, for a reader that
+    /// decodes them into columns of its own. None for memory, whose points are there already: see [`Self::numbers`].
+    ///
+    /// # Errors
+    /// When the part cannot be read.
+    pub fn number_rows(
+        &self,
+        sids: &RoaringBitmap,
+        from_ns: i64,
+        to_ns: i64,
+    ) -> Result<Option<NumberRows>, StoreError> {
+        match &self.source {
+            Source::Memtable { .. } => Ok(None),
+            Source::Part(part) => part.load()?.number_rows(sids, from_ns, to_ns).map(Some),
         }
     }
 

@@ -1,15 +1,12 @@
-//! Rows of outputs, appended to the columns that the engine reads.
+//! Rows of outputs with histograms, appended to the columns that the engine reads.
 
 use std::ops::Range;
 
 use weir_promql::histogram::FloatHistogram;
 use weir_promql::source::{HistogramRows, SeriesBatch};
 use weir_proto::batch::STALE_NAN_BITS;
-use weir_store::NumberChunk;
 
 use super::rows::{Point, Reading, Row, Sampled, rows_of};
-
-const NS_PER_MS: i64 = 1_000_000;
 
 /// Collects the rows of one batch. Series come in ascending id.
 #[derive(Default)]
@@ -21,32 +18,9 @@ pub(crate) struct BatchBuilder {
 
 impl BatchBuilder {
     /// A series of numbers.
-    pub(crate) fn numbers(&mut self, id: u32, points: Vec<Point<f64>>, reading: Reading) {
+    fn numbers(&mut self, id: u32, points: Vec<Point<f64>>, reading: Reading) {
         for row in rows_of(points, reading) {
             self.float(row.t_ms, row.start_ms, row.value);
-        }
-        self.close(id);
-    }
-
-    /// A series of numbers that need no merging: one identity, not delta, chunks in time order. Copies columns.
-    pub(crate) fn plain<'a>(
-        &mut self,
-        id: u32,
-        chunks: impl Iterator<Item = &'a NumberChunk>,
-        (from_ns, to_ns): (i64, i64),
-    ) {
-        let first = self.batch.t_ms.len();
-        for chunk in chunks {
-            let begin = chunk.times.partition_point(|&time| time < from_ns);
-            let end = chunk.times.partition_point(|&time| time <= to_ns);
-            for at in begin..end {
-                let t_ms = chunk.times[at].div_euclid(NS_PER_MS);
-                if self.batch.t_ms.len() > first && self.batch.t_ms.last() == Some(&t_ms) {
-                    // Two points within one ms: the later one stands.
-                    self.drop_last();
-                }
-                self.float(t_ms, chunk.starts.at(&chunk.times, at).div_euclid(NS_PER_MS), chunk.values[at]);
-            }
         }
         self.close(id);
     }
@@ -114,12 +88,6 @@ impl BatchBuilder {
             batch.histograms = Some(histograms);
         }
         batch
-    }
-
-    fn drop_last(&mut self) {
-        self.batch.t_ms.pop();
-        self.batch.value.pop();
-        self.starts.pop();
     }
 
     fn float(&mut self, t_ms: i64, start_ms: i64, value: f64) {

@@ -67,7 +67,7 @@ impl StoreSource {
             let (outputs, more) = self.look_up(&matchers, &window, budget)?;
             warnings.extend(more);
             let (plan, labels) = Plan::build(Arc::clone(&self.snapshot), outputs, window, &matchers, budget)?;
-            drop(super::read::Batches::new(plan, Arc::clone(budget)));
+            drop(super::read::Opened::new(plan, Arc::clone(budget)));
             found.extend(labels);
             found.extend(TargetInfo::find(&self.snapshot, &matchers, &window, budget)?.into_labels());
         }

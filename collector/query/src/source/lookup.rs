@@ -292,6 +292,11 @@ impl<'a> Lookup<'a> {
 pub(crate) const CLASSIC: [(&str, View); 3] = [("_bucket", View::Bucket), ("_count", View::Count), ("_sum", View::Sum)];
 
 impl Output {
+    /// Whether a member is a histogram, however it is shown.
+    pub(crate) fn has_histograms(&self) -> bool {
+        self.explicit || self.exponential
+    }
+
     fn new(labels: Labels, buckets: bool, identity: &SeriesIdentity) -> Self {
         Self {
             labels,

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! SelectRequest ─▶ matcher (compiled) ─▶ lookup: partitions' indexes, aliases ─▶ outputs {labels ◀ members}
-//!                                         read: groups of outputs ─▶ chunks of all partitions
+//!                                         read: groups of outputs, by whichever thread takes one
+//!                                         columns: cumulative numbers, decoded straight into a batch
 //!                                         rows: merge, add up, delta ─▶ cumulative, ns ─▶ ms
 //!                                         buckets: explicit and exponential ─▶ classic, native
-//! SeriesBatch ◀──────────────────────────  batch
+//! SeriesBatch ◀──────────────────────────  columns, batch
 //! ```
 //! A source is one snapshot: every selection of one query sees the same data. A part that cannot be read is named
 //! in a warning, and the rest is answered.
@@ -13,6 +14,7 @@
 pub(crate) mod alias;
 mod batch;
 mod buckets;
+mod columns;
 mod exemplars;
 mod listing;
 pub(crate) mod lookup;
@@ -24,7 +26,10 @@ mod target_info;
 
 use std::sync::Arc;
 
-use weir_promql::source::{Budget, SelectHints, SelectRequest, Selection, SeriesSource, SeriesTable, SourceError};
+use weir_promql::source::{
+    BatchReader, Budget, ReadBatch, Readers, SelectHints, SelectRequest, Selection, SeriesSource, SeriesTable,
+    SourceError,
+};
 use weir_store::Snapshot;
 
 pub use exemplars::{Exemplar, SeriesExemplars};
@@ -32,7 +37,7 @@ pub use listing::{MetricMetadata, Span};
 
 use lookup::Lookup;
 use matcher::Compiled;
-use read::{Batches, Plan, Window};
+use read::{Opened, Plan, Window};
 use target_info::TargetInfo;
 
 /// Derived series need at least this many rows in a window; more only cost.
@@ -84,7 +89,21 @@ impl StoreSource {
 }
 
 impl SeriesSource for StoreSource {
+    /// As [`Self::select_readers`], one batch after another.
     fn select(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Selection, SourceError> {
+        let Readers { series, batches, warnings } = self.select_readers(request, budget)?;
+        let budget = Arc::clone(budget);
+        let batches = batches.map(move |reader| {
+            // Whoever reads one by one keeps no account of bytes; the next batch is as large.
+            reader().map(|read| {
+                budget.release(read.reserved);
+                read.batch
+            })
+        });
+        Ok(Selection { series, batches: Box::new(batches), warnings })
+    }
+
+    fn select_readers(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Readers, SourceError> {
         let matchers = Compiled::all(&request.matchers)?;
         let window = Window {
             start_ms: request.start_ms,
@@ -98,8 +117,9 @@ impl SeriesSource for StoreSource {
         let first = labels.len();
         let info_batch = info.append_to(&mut labels)?;
         debug_assert!(labels.len() >= first, "the table only grows");
-        let batches = Batches::new(plan, Arc::clone(budget)).chain(info_batch.map(Ok));
-        Ok(Selection { series: Arc::new(SeriesTable { labels }), batches: Box::new(batches), warnings })
+        let info_batch = info_batch.map(|batch| Box::new(move || Ok(ReadBatch { batch, reserved: 0 })) as BatchReader);
+        let readers = Opened::new(plan, Arc::clone(budget)).readers().chain(info_batch);
+        Ok(Readers { series: Arc::new(SeriesTable { labels }), batches: Box::new(readers), warnings })
     }
 }
 

@@ -1,23 +1,24 @@
 //! Reads the outputs of a look-up, a group at a time: chunks of all partitions ─▶ points ─▶ rows ─▶ one batch.
 //!
-//! A group is some hundred outputs, so that memory stays that of a group and the engine can begin before the last
-//! series is read. Within a partition the chunks of a group lie side by side, since parts are sorted by labels.
+//! A group is some hundred outputs, so that memory stays that of the groups in work and the engine can begin before
+//! the last series is read; its threads read groups side by side. Groups without histograms go through `columns`. Within a partition the chunks of a group lie side by side, since parts are sorted by labels.
 //! The bounds of explicit histograms are in their points, and the table of series must be known before the first
 //! batch: such groups are read at selection, and kept when they are small, else read again.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 use weir_promql::labels::Labels;
-use weir_promql::source::{Budget, SeriesBatch, SourceError};
+use weir_promql::source::{BatchReader, Budget, ReadBatch, SourceError};
 use weir_proto::HistogramLayout;
-use weir_store::{HistogramChunk, NumberChunk, Snapshot};
+use weir_store::{HistogramChunk, NumberChunk, Partition, Snapshot};
 
 use super::batch::BatchBuilder;
 use super::buckets::{bound_text, classic_bounds};
+use super::columns;
 use super::lookup::{Member, Output, View};
 use super::matcher::{BOUND, Compiled};
 use super::rows::{Point, Reading, Sampled};
@@ -59,7 +60,8 @@ pub(crate) struct Plan {
     /// Outputs that are read together.
     groups: Vec<Range<usize>>,
     window: Window,
-    kept: HashMap<usize, Gathered>,
+    /// Groups that had to be read for their bounds. The mutex guards a look-up.
+    kept: Mutex<HashMap<usize, Gathered>>,
 }
 
 /// The chunks of a group.
@@ -73,7 +75,7 @@ pub(crate) struct Gathered {
 /// The chunks of one output, in commit order.
 #[derive(Default)]
 struct Chunks {
-    numbers: Vec<(Member, NumberChunk)>,
+    numbers: Vec<(Member, Arc<NumberChunk>)>,
     histograms: Vec<(Member, Arc<HistogramChunk>)>,
 }
 
@@ -92,7 +94,7 @@ impl Plan {
             ids: Vec::with_capacity(outputs.len()),
             groups: grouped(&outputs),
             window,
-            kept: HashMap::new(),
+            kept: Mutex::default(),
             outputs,
         };
         plan.find_bounds(matchers, budget)?;
@@ -117,7 +119,7 @@ impl Plan {
         for group in 0..self.groups() {
             let range = self.group(group);
             let explicit = self.outputs[range.clone()].iter().any(|output| output.buckets && output.explicit);
-            let gathered = if explicit { Some(self.gather(range.clone(), budget)?) } else { None };
+            let gathered = if explicit { Some(self.gather(&range.clone().collect::<Vec<_>>(), budget)?) } else { None };
             for (at, output) in range.clone().zip(&self.outputs[range.clone()]) {
                 if !output.buckets {
                     continue;
@@ -134,7 +136,7 @@ impl Plan {
             if let Some(gathered) = gathered {
                 kept_points += gathered.points;
                 if kept_points <= KEPT_POINTS_MAX {
-                    self.kept.insert(group, gathered);
+                    lock(&self.kept).insert(group, gathered);
                 } else {
                     budget.release(gathered.bytes);
                 }
@@ -160,18 +162,38 @@ impl Plan {
 
     /// The number points of each output of a group, as they were sent.
     pub(crate) fn numbers_of(&self, group: usize, budget: &Budget) -> Result<Vec<Vec<Point<f64>>>, SourceError> {
-        let gathered = self.gather(self.group(group), budget)?;
-        let points = gathered.outputs.iter().map(|chunks| chunks.number_points(&self.window)).collect();
+        let gathered = self.gather(&self.group(group).collect::<Vec<_>>(), budget)?;
+        let points = gathered.number_points(&self.window).collect();
         budget.release(gathered.bytes);
         Ok(points)
     }
 
+    /// The partitions that members name by their place.
+    pub(crate) fn partitions(&self) -> &[Partition] {
+        &self.snapshot.metrics
+    }
+
+    /// Some outputs.
+    pub(crate) fn outputs(&self, outputs: Range<usize>) -> &[Output] {
+        &self.outputs[outputs]
+    }
+
+    /// The id of an output, or of its first bucket.
+    pub(crate) fn first_id(&self, output: usize) -> u32 {
+        self.ids[output].start
+    }
+
+    /// The times of interest.
+    pub(crate) fn window(&self) -> Window {
+        self.window
+    }
+
     /// Reads the chunks of some outputs from all partitions.
-    fn gather(&self, outputs: Range<usize>, budget: &Budget) -> Result<Gathered, SourceError> {
+    pub(crate) fn gather(&self, outputs: &[usize], budget: &Budget) -> Result<Gathered, SourceError> {
         let mut gathered =
-            Gathered { outputs: outputs.clone().map(|_| Chunks::default()).collect(), ..Gathered::default() };
+            Gathered { outputs: outputs.iter().map(|_| Chunks::default()).collect(), ..Gathered::default() };
         let mut wanted: Vec<Wanted> = (0..self.snapshot.metrics.len()).map(|_| Wanted::default()).collect();
-        for (at, output) in self.outputs[outputs].iter().enumerate() {
+        for (at, output) in outputs.iter().map(|&output| &self.outputs[output]).enumerate() {
             for member in &output.members {
                 wanted[member.partition as usize].add(at, *member);
             }
@@ -182,7 +204,7 @@ impl Plan {
                 let chunks = partition.numbers(&wanted.numbers, from_ns, to_ns);
                 chunks
                     .into_iter()
-                    .try_for_each(|chunk| gathered.add_numbers(&chunk.map_err(storage)?, wanted, budget))?;
+                    .try_for_each(|chunk| gathered.add_numbers(chunk.map_err(storage)?, wanted, budget))?;
             }
             if !wanted.histograms.is_empty() {
                 let chunks = partition.histograms(&wanted.histograms, from_ns, to_ns);
@@ -215,10 +237,21 @@ impl Wanted {
 }
 
 impl Gathered {
-    fn add_numbers(&mut self, chunk: &NumberChunk, wanted: &Wanted, budget: &Budget) -> Result<(), SourceError> {
+    /// Bytes of the budget that it holds.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The number points of each output, as they were sent.
+    pub(crate) fn number_points(&self, window: &Window) -> impl Iterator<Item = Vec<Point<f64>>> {
+        self.outputs.iter().map(|chunks| chunks.number_points(window))
+    }
+
+    fn add_numbers(&mut self, chunk: NumberChunk, wanted: &Wanted, budget: &Budget) -> Result<(), SourceError> {
         self.admit(chunk.values.len(), chunk.values.len() as u64 * NUMBER_POINT_BYTES, budget)?;
+        let chunk = Arc::new(chunk);
         for &(at, member) in wanted.of(chunk.sid) {
-            self.outputs[at].numbers.push((member, chunk.clone()));
+            self.outputs[at].numbers.push((member, Arc::clone(&chunk)));
         }
         Ok(())
     }
@@ -257,16 +290,6 @@ impl Window {
 }
 
 impl Chunks {
-    /// Whether the numbers need neither merging nor summing: one identity, not delta, in time order.
-    fn are_plain(&self) -> bool {
-        let one = self.numbers.iter().all(|(member, _)| !member.delta && member.stream == self.numbers[0].0.stream);
-        let ends_before = |a: &NumberChunk, b: &NumberChunk| match (a.times.last(), b.times.first()) {
-            (Some(last), Some(first)) => last < first,
-            _ => true,
-        };
-        one && self.numbers.is_sorted_by(|a, b| ends_before(&a.1, &b.1))
-    }
-
     fn add_bounds(&self, bounds: &mut BTreeSet<Bound>) {
         let mut last: Option<&Arc<[f64]>> = None;
         for point in self.histograms.iter().flat_map(|chunk| &chunk.1.points) {
@@ -335,30 +358,54 @@ impl Member {
     }
 }
 
-/// The batches of a plan, group by group.
-pub(crate) struct Batches {
+/// A plan that is being read, and the budget that it takes from.
+pub(crate) struct Opened {
     plan: Plan,
     budget: Arc<Budget>,
-    next: usize,
-    /// Reserved for the batch that was handed out last; given back when the next one is asked for.
-    handed_out: u64,
-    failed: bool,
 }
 
-impl Batches {
+impl Opened {
     /// Begins to read `plan`.
-    pub(crate) fn new(plan: Plan, budget: Arc<Budget>) -> Self {
-        Self { plan, budget, next: 0, handed_out: 0, failed: false }
+    pub(crate) fn new(plan: Plan, budget: Arc<Budget>) -> Arc<Self> {
+        Arc::new(Self { plan, budget })
     }
 
-    fn read(&mut self, group: usize) -> Result<SeriesBatch, SourceError> {
+    /// One reader per group.
+    pub(crate) fn readers(self: Arc<Self>) -> impl Iterator<Item = BatchReader> + Send {
+        (0..self.plan.groups()).map(move |group| {
+            let this = Arc::clone(&self);
+            Box::new(move || this.read(group)) as BatchReader
+        })
+    }
+
+    fn read(&self, group: usize) -> Result<ReadBatch, SourceError> {
         self.budget.check()?;
         let outputs = self.plan.group(group);
-        let gathered = match self.plan.kept.remove(&group) {
+        if self.plan.outputs[outputs.start].has_histograms() {
+            self.read_histograms(group, outputs)
+        } else {
+            columns::read(&self.plan, outputs, &self.budget)
+        }
+    }
+
+    fn read_histograms(&self, group: usize, outputs: Range<usize>) -> Result<ReadBatch, SourceError> {
+        let kept = lock(&self.plan.kept).remove(&group);
+        let gathered = match kept {
             Some(gathered) => gathered,
-            None => self.plan.gather(outputs.clone(), &self.budget)?,
+            None => self.plan.gather(&outputs.clone().collect::<Vec<_>>(), &self.budget)?,
         };
-        self.handed_out = gathered.bytes;
+        let bytes = gathered.bytes;
+        let built = self.build(outputs, gathered).and_then(|builder| {
+            // The rows are there already, but only those of one group: the next one is not begun where they are too
+            // many.
+            let more = builder.histogram_bytes();
+            self.budget.reserve(more)?;
+            Ok(ReadBatch { batch: builder.finish(), reserved: bytes + more })
+        });
+        built.inspect_err(|_| self.budget.release(bytes))
+    }
+
+    fn build(&self, outputs: Range<usize>, gathered: Gathered) -> Result<BatchBuilder, SourceError> {
         let mut builder = BatchBuilder::default();
         for (at, chunks) in outputs.zip(gathered.outputs) {
             self.budget.check()?;
@@ -367,42 +414,18 @@ impl Batches {
             let ids = self.plan.ids[at].clone();
             if output.buckets {
                 builder.buckets(ids, &self.plan.bounds[at], chunks.histogram_points(window), reading);
-            } else if output.explicit || output.exponential {
-                builder.mixed(ids.start, chunks.number_points(window), chunks.histogram_points(window), reading);
-            } else if chunks.are_plain() {
-                builder.plain(ids.start, chunks.numbers.iter().map(|chunk| &chunk.1), window.nanoseconds());
             } else {
-                builder.numbers(ids.start, chunks.number_points(window), reading);
+                builder.mixed(ids.start, chunks.number_points(window), chunks.histogram_points(window), reading);
             }
         }
-        // The rows are there already, but only those of one group: the next one is not begun where they are too many.
-        let bytes = builder.histogram_bytes();
-        self.budget.reserve(bytes)?;
-        self.handed_out += bytes;
-        Ok(builder.finish())
+        Ok(builder)
     }
 }
 
-impl Iterator for Batches {
-    type Item = Result<SeriesBatch, SourceError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.budget.release(std::mem::take(&mut self.handed_out));
-        if self.failed || self.next >= self.plan.groups() {
-            return None;
-        }
-        let group = self.next;
-        self.next += 1;
-        let batch = self.read(group);
-        self.failed = batch.is_err();
-        Some(batch)
-    }
-}
-
-impl Drop for Batches {
+impl Drop for Opened {
     fn drop(&mut self) {
-        let kept: u64 = self.plan.kept.values().map(|gathered| gathered.bytes).sum();
-        self.budget.release(kept + self.handed_out);
+        let kept: u64 = lock(&self.plan.kept).values().map(|gathered| gathered.bytes).sum();
+        self.budget.release(kept);
     }
 }
 
@@ -430,16 +453,16 @@ impl Ord for Bound {
     }
 }
 
-/// Neighbours that are read together.
+/// Neighbours that are read together: all with histograms, or all without.
 fn grouped(outputs: &[Output]) -> Vec<Range<usize>> {
     let mut groups = Vec::new();
     let (mut begin, mut total) = (0, 0);
     for (at, output) in outputs.iter().enumerate() {
-        total += if output.explicit || output.exponential { HISTOGRAM_WEIGHT } else { 1 };
-        if total >= GROUP_WEIGHT {
-            groups.push(begin..at + 1);
-            (begin, total) = (at + 1, 0);
+        if begin < at && (total >= GROUP_WEIGHT || output.has_histograms() != outputs[at - 1].has_histograms()) {
+            groups.push(begin..at);
+            (begin, total) = (at, 0);
         }
+        total += if output.has_histograms() { HISTOGRAM_WEIGHT } else { 1 };
     }
     if begin < outputs.len() {
         groups.push(begin..outputs.len());
@@ -453,10 +476,14 @@ fn with_bound(labels: &Labels, bound: f64) -> Labels {
     Labels::new(pairs)
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn next_id(labels: &[Labels]) -> Result<u32, SourceError> {
     u32::try_from(labels.len()).map_err(|_| SourceError::Limit("query selects more than 4 billion series".to_owned()))
 }
 
-fn storage(error: weir_store::StoreError) -> SourceError {
+pub(crate) fn storage(error: weir_store::StoreError) -> SourceError {
     SourceError::Storage(error.to_string())
 }

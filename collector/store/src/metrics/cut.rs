@@ -181,27 +181,52 @@ impl<'a> HeadReader<'a> {
         self.timelines.values().iter().copied().chain(self.start_timelines.iter().flatten()).collect()
     }
 
+    /// Timelines of start times that these rows name.
+    pub(crate) fn start_timelines(&self) -> Vec<u32> {
+        self.start_timelines.iter().flatten().collect()
+    }
+
+    /// How the start times of a row are given.
+    pub(crate) fn start(&self, row: usize) -> Result<StoredStart, StoreError> {
+        let start = if self.starts.is_null(row) { 0 } else { self.starts.value(row) };
+        match self.rules.value(row) {
+            RULE_CONSTANT => Ok(StoredStart::Constant(start)),
+            RULE_CHAINED => Ok(StoredStart::Chained(start)),
+            RULE_WIDTH => Ok(StoredStart::Width(start)),
+            RULE_EACH if !self.start_timelines.is_null(row) => Ok(StoredStart::Each(self.start_timelines.value(row))),
+            _ => Err(self.rows.bad_row(row, "no such start rule")),
+        }
+    }
+
     /// Series, times and starts of a row.
     pub(crate) fn row(&self, row: usize, lists: &TimelineLists) -> Result<(u32, Arc<[i64]>, Starts), StoreError> {
         let list =
             |id: u32| lists.get(&id).map(Arc::clone).ok_or_else(|| self.rows.bad_row(row, "its timeline is absent"));
         let times = list(self.timelines.value(row))?;
-        let start = if self.starts.is_null(row) { 0 } else { self.starts.value(row) };
-        let starts = match self.rules.value(row) {
-            RULE_CONSTANT => Starts::Constant(start),
-            RULE_CHAINED => Starts::Chained(start),
-            RULE_WIDTH => Starts::Width(start),
-            RULE_EACH if !self.start_timelines.is_null(row) => {
-                let each = list(self.start_timelines.value(row))?;
+        let starts = match self.start(row)? {
+            StoredStart::Constant(start) => Starts::Constant(start),
+            StoredStart::Chained(start) => Starts::Chained(start),
+            StoredStart::Width(start) => Starts::Width(start),
+            StoredStart::Each(timeline) => {
+                let each = list(timeline)?;
                 if each.len() != times.len() {
                     return Err(self.rows.bad_row(row, "starts and times differ in number"));
                 }
                 Starts::Each(each)
             }
-            _ => return Err(self.rows.bad_row(row, "no such start rule")),
         };
         Ok((self.sids.value(row), times, starts))
     }
+}
+
+/// The start times of a row as they are stored; see [`Starts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoredStart {
+    Constant(i64),
+    Chained(i64),
+    Width(i64),
+    /// In this timeline.
+    Each(u32),
 }
 
 /// For each series of a chunk table, its rows; and for each row its timeline: what decides which rows are read.
@@ -237,6 +262,11 @@ impl Directory {
             _ => 0..0,
         };
         range.map(|row| (row, self.timelines[row]))
+    }
+
+    /// The timeline of a row.
+    pub(crate) fn timeline(&self, row: usize) -> Option<u32> {
+        self.timelines.get(row).copied()
     }
 
     pub(crate) fn bytes(&self) -> u64 {

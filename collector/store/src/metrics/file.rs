@@ -17,8 +17,11 @@ use parquet::arrow::arrow_reader::{
 };
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::column::page::{Page, PageReader as _};
 use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::file::serialized_reader::SerializedPageReader;
 use parquet::schema::types::ColumnPath;
 use weir_proto::schema::metrics as columns;
 
@@ -183,6 +186,86 @@ impl TableFile {
             builder.build().map_err(|error| StoreError::parquet(&self.path, error))?;
         let path = self.path.clone();
         Ok(reader.map(move |batch| batch.map_err(|error| StoreError::corrupt(&path, error))))
+    }
+}
+
+/// Where a page is.
+pub(crate) struct PagePlace {
+    pub(crate) group: usize,
+    /// Among the pages of its column in the row group.
+    pub(crate) page: usize,
+    /// Its rows, within the table.
+    pub(crate) rows: Range<usize>,
+}
+
+impl TableFile {
+    /// The place among the columns of the file of the values of list column `name`.
+    pub(crate) fn leaf(&self, name: &str) -> Result<usize, StoreError> {
+        let columns = self.metadata.metadata().file_metadata().schema_descr();
+        let of_list = |at: &usize| columns.column(*at).path().parts().first().is_some_and(|root| root == name);
+        let absent = || StoreError::corrupt(&self.path, format_args!("column {name} is absent"));
+        (0..columns.num_columns()).find(of_list).ok_or_else(absent)
+    }
+
+    /// The page of column `leaf` with `row`.
+    pub(crate) fn page_of(&self, leaf: usize, row: usize) -> Result<PagePlace, StoreError> {
+        let row_of = |number: i64| usize::try_from(number).unwrap_or(0);
+        let mut begin = 0;
+        for (group, metadata) in self.metadata.metadata().row_groups().iter().enumerate() {
+            let end = begin + row_of(metadata.num_rows());
+            if row < end {
+                let pages = self.locations(group, leaf)?;
+                let after = pages.partition_point(|page| begin + row_of(page.first_row_index) <= row);
+                let from = pages.get(after.wrapping_sub(1)).ok_or_else(|| self.no_pages())?;
+                let to = pages.get(after).map_or(end, |next| begin + row_of(next.first_row_index));
+                let rows = begin + row_of(from.first_row_index)..to;
+                return Ok(PagePlace { group, page: after - 1, rows });
+            }
+            begin = end;
+        }
+        Err(StoreError::corrupt(&self.path, format_args!("there is no row {row}")))
+    }
+
+    /// Reads pages of column `leaf` in row group `group`.
+    pub(crate) fn page_reader(&self, group: usize, leaf: usize) -> Result<PageReader, StoreError> {
+        let file = File::open(&self.path).map_err(|error| StoreError::io(&self.path, error))?;
+        let metadata = self.metadata.metadata().row_group(group);
+        let rows = usize::try_from(metadata.num_rows()).unwrap_or(0);
+        let locations = self.locations(group, leaf)?.to_vec();
+        let pages = SerializedPageReader::new(Arc::new(file), metadata.column(leaf), rows, Some(locations))
+            .map_err(|error| StoreError::parquet(&self.path, error))?;
+        Ok(PageReader { path: self.path.clone(), pages, next: 0 })
+    }
+
+    fn locations(&self, group: usize, leaf: usize) -> Result<&[PageLocation], StoreError> {
+        let index = self.metadata.metadata().offset_index();
+        let column = index.and_then(|groups| groups.get(group)).and_then(|columns| columns.get(leaf));
+        column.map(|column| column.page_locations().as_slice()).ok_or_else(|| self.no_pages())
+    }
+
+    fn no_pages(&self) -> StoreError {
+        StoreError::corrupt(&self.path, "it has no index of its pages")
+    }
+}
+
+/// Reads pages of one column of one row group in ascending order.
+pub(crate) struct PageReader {
+    path: PathBuf,
+    pages: SerializedPageReader<File>,
+    next: usize,
+}
+
+impl PageReader {
+    /// Page number `at`, unpacked.
+    pub(crate) fn page(&mut self, at: usize) -> Result<Page, StoreError> {
+        let failed = |error| StoreError::parquet(&self.path, error);
+        while self.next < at {
+            self.pages.skip_next_page().map_err(failed)?;
+            self.next += 1;
+        }
+        self.next += 1;
+        let page = self.pages.get_next_page().map_err(failed)?;
+        page.ok_or_else(|| StoreError::corrupt(&self.path, format_args!("there is no page {at}")))
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `series_table`, `timelines`, `samples`, `histograms`, `exemplars` | the tables of a part |
 //! | `file`, `array`, `attributes` | Parquet files, columns of a batch, text maps |
 //! | `write`, `read`, `compact` | a part from series, series from a part, a part from parts |
+//! | `rows`, `pages` | numbers of a part for a reader that brings the columns; unpacked pages of lists |
 
 mod array;
 mod attributes;
@@ -24,8 +25,10 @@ mod labels;
 pub(crate) mod memtable;
 pub(crate) mod merge;
 mod order;
+mod pages;
 pub(crate) mod read;
 pub(crate) mod registry;
+mod rows;
 mod samples;
 mod series_table;
 #[cfg(test)]
@@ -40,3 +43,5 @@ pub use chunk::{Exemplar, HistogramChunk, HistogramPoint, NumberChunk, Starts};
 pub(crate) use compact::{merge_parts, write_parts};
 pub use index::{IndexedSeries, LabelMatcher, LabelTest, METRIC_NAME, SeriesIndex};
 pub use merge::{Column, merge_histograms, merge_numbers};
+pub use rows::{NumberRow, NumberRows, RowValues};
+pub use timelines::Timeline;

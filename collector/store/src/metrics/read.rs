@@ -19,12 +19,15 @@ use super::chunk::{Exemplar, HistogramChunk, NumberChunk};
 use super::cut::{Directory, HeadReader};
 use super::file::{TableFile, ranges_of};
 use super::index::SeriesIndex;
+use super::pages::TablePages;
 use super::registry::SeriesRegistry;
+use super::rows::NumberRows;
 use super::timelines::{TimelineLists, Timelines};
 use super::{exemplars, histograms, samples, series_table};
 use crate::error::StoreError;
 use crate::part::Part;
 
+const NS_PER_MS: i64 = 1_000_000;
 /// Chunk rows read at once: at 240 samples each, 4 MB of values.
 const READ_ROWS: usize = 2_048;
 /// Timelines kept from one read to the next of the same question.
@@ -46,10 +49,13 @@ pub(crate) struct MetricPart {
 pub(crate) struct Loaded {
     part: Arc<Part>,
     pub(crate) index: Arc<SeriesIndex>,
-    timelines: Timelines,
+    pub(super) timelines: Timelines,
     samples: ChunkTable,
     histograms: ChunkTable,
     exemplars: Option<TableFile>,
+    registry: Arc<SeriesRegistry>,
+    /// By which its pages are known to the cache.
+    pages_id: u64,
 }
 
 #[derive(Debug)]
@@ -102,7 +108,7 @@ fn report(part: &Part, error: &StoreError) {
 }
 
 impl Loaded {
-    fn open(part: &Arc<Part>, registry: &SeriesRegistry) -> Result<Self, StoreError> {
+    fn open(part: &Arc<Part>, registry: &Arc<SeriesRegistry>) -> Result<Self, StoreError> {
         part.verify()?;
         let series = series_table::load(part.dir())?;
         let count = series.len();
@@ -113,6 +119,8 @@ impl Loaded {
             samples: ChunkTable::open(part.dir(), samples::TABLE, count)?,
             histograms: ChunkTable::open(part.dir(), histograms::TABLE, count)?,
             exemplars: TableFile::open(part.table(exemplars::TABLE))?,
+            registry: Arc::clone(registry),
+            pages_id: registry.pages().next_table(),
         })
     }
 
@@ -125,6 +133,41 @@ impl Loaded {
         let rows = self.samples.rows(sids, from, to, &self.timelines);
         let table = Table { of: |loaded| &loaded.samples, columns: samples::read_columns(), decode: samples::decode };
         ChunkReader::new(self, table, rows)
+    }
+
+    /// The rows with numbers of `sids` that may have points in `from <= time <= to`, whole ms, unread.
+    pub(crate) fn number_rows(
+        self: &Arc<Self>,
+        sids: &RoaringBitmap,
+        from: i64,
+        to: i64,
+    ) -> Result<NumberRows, StoreError> {
+        let directory = &self.samples.directory;
+        let rows = sids.iter().flat_map(|sid| directory.rows(sid).map(move |(row, timeline)| (sid, row, timeline)));
+        let rows = rows.filter(|&(_, _, timeline)| self.timelines.overlaps(timeline, from, to));
+        let whole_ms = (from.div_euclid(NS_PER_MS), to.div_euclid(NS_PER_MS));
+        NumberRows::new(self, rows, whole_ms).inspect_err(|error| self.report(error))
+    }
+
+    /// The pages of the samples table; none when the part has no numbers.
+    pub(super) fn sample_pages(&self) -> Option<TablePages<'_>> {
+        let table = self.samples.file.as_ref()?;
+        Some(TablePages { table, cache: self.registry.pages(), id: self.pages_id })
+    }
+
+    /// How many points a row of the samples table has.
+    pub(super) fn points_of_row(&self, row: usize) -> u32 {
+        self.samples.directory.timeline(row).map_or(0, |timeline| self.timelines.count(timeline))
+    }
+
+    /// The error of bytes that no writer of ours made.
+    pub(super) fn corrupt(&self, what: &str) -> StoreError {
+        StoreError::corrupt(self.part.dir(), what)
+    }
+
+    /// Notes that the part is corrupt, where the error says so.
+    pub(super) fn report(&self, error: &StoreError) {
+        report(&self.part, error);
     }
 
     /// Chunks of histograms, as [`Self::numbers`].

@@ -1,6 +1,6 @@
-//! One copy of each series in memory, however many parts and memtables hold it.
+//! What parts and memtables share: one copy of each series in memory, however many hold it, and the cache of pages.
 //!
-//! Weak: a series that no index holds any more is forgotten at the next sweep.
+//! Series are held weakly: one that no index holds any more is forgotten at the next sweep.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -11,6 +11,7 @@ use weir_proto::prometheus::{Promotion, Translated, Translator};
 use weir_proto::{Fingerprint, SeriesIdentity};
 
 use super::index::IndexedSeries;
+use super::pages::PageCache;
 
 /// Sweeps are not worth their walk below this many series.
 const SWEEP_MIN: usize = 4_096;
@@ -19,6 +20,7 @@ const SWEEP_MIN: usize = 4_096;
 #[derive(Debug, Default)]
 pub(crate) struct SeriesRegistry {
     uses: AtomicU64,
+    pages: PageCache,
     known: Mutex<Known>,
 }
 
@@ -32,12 +34,17 @@ struct Known {
 impl SeriesRegistry {
     pub(crate) fn new(promotion: Promotion) -> Self {
         let known = Known { translator: Translator::new(promotion), ..Known::default() };
-        Self { known: Mutex::new(known), uses: AtomicU64::new(0) }
+        Self { known: Mutex::new(known), ..Self::default() }
     }
 
     /// Counts a use of some part, so that the cache knows which was asked for longest ago.
     pub(crate) fn next_use(&self) -> u64 {
         self.uses.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Unpacked pages of all parts.
+    pub(crate) fn pages(&self) -> &PageCache {
+        &self.pages
     }
 
     /// The shared form of `series`, translated if nobody holds it yet.

@@ -45,6 +45,7 @@ fn answer(partitions: &[Partition]) -> Answer {
             let chunk = chunk.unwrap();
             numbers.get_mut(&index.identity(chunk.sid).fingerprint).unwrap().1.push(chunk);
         }
+        rows_agree_with_chunks(partition, &all);
         for chunk in partition.histograms(&all, i64::MIN, i64::MAX) {
             let chunk = chunk.unwrap();
             numbers.get_mut(&index.identity(chunk.sid).fingerprint).unwrap().2.push(chunk);
@@ -76,6 +77,49 @@ fn answer(partitions: &[Partition]) -> Answer {
             (key, lines)
         })
         .collect()
+}
+
+/// What is decoded straight into columns is what chunks say, for all of a part and for a stretch within its chunks.
+fn rows_agree_with_chunks(partition: &Partition, all: &RoaringBitmap) {
+    let (first, last) = partition.time_range();
+    let third = (last - first) / 3;
+    for (from, to) in [(i64::MIN, i64::MAX), (first + third, last - third)] {
+        let Some(rows) = partition.number_rows(all, from, to).unwrap() else { return };
+        let (from_ms, to_ms) = (from.div_euclid(1_000_000), to.div_euclid(1_000_000));
+        let mut expected = Vec::new();
+        for chunk in partition.numbers(all, from, to) {
+            let chunk = chunk.unwrap();
+            for (at, time) in chunk.times.iter().enumerate() {
+                let (ms, start) = (time.div_euclid(1_000_000), chunk.starts.at(&chunk.times, at));
+                if (from_ms..=to_ms).contains(&ms) {
+                    expected.push((chunk.sid, ms, start.div_euclid(1_000_000), chunk.values[at].to_bits()));
+                }
+            }
+        }
+        let mut found = Vec::new();
+        let wanted: Vec<usize> = (0..rows.as_slice().len()).collect();
+        rows.read(&wanted, &mut |index, stored| {
+            let row = &rows.as_slice()[index];
+            let (mut values, mut starts) = (vec![0.0; row.points.len()], vec![0; row.points.len()]);
+            assert!(stored.write(row.points.clone(), &mut values));
+            assert!(!stored.has_starts() || stored.write_starts(row.points.clone(), &mut starts));
+            let times = &row.times.as_ms()[row.points.clone()];
+            for ((ms, start), value) in times.iter().zip(starts).zip(values) {
+                found.push((row.sid, *ms, start, value.to_bits()));
+            }
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(found, expected);
+        let half: Vec<usize> = wanted.into_iter().filter(|row| row % 2 == 1).collect();
+        let mut seen = Vec::new();
+        rows.read(&half, &mut |index, _| {
+            seen.push(index);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, half);
+    }
 }
 
 fn memtable(registry: &Arc<SeriesRegistry>, batches: &[MetricBatch]) -> Arc<MetricMemtable> {
