@@ -69,6 +69,32 @@ async fn what_was_answered_is_there_after_a_restart() {
     assert_eq!(values(&queue).await, sent);
 }
 
+/// A segment of the first version is in the tree: it is read, and the same is written today. Its frames are small
+/// enough to stand uncompressed. `UPDATE=1` writes it anew, which only a change that old queues survive may do.
+#[tokio::test]
+async fn a_queue_of_the_first_version_is_read_and_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let queue = open(dir.path(), 1 << 20);
+    let mut sent = Vec::new();
+    for value in [1.5, -0.0, 3.0] {
+        sent.push((queue.append(batch(value)).await.unwrap(), value));
+    }
+    queue.close().await;
+    let name = format!("{:020}.wal", sent[0].0);
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/queue-v1").join(&name);
+    let written = std::fs::read(dir.path().join("queue").join(&name)).unwrap();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+        std::fs::write(&kept, &written).unwrap();
+    }
+    let golden = std::fs::read(&kept).unwrap();
+    assert_eq!(written, golden, "what is written today");
+    let old = tempfile::tempdir().unwrap();
+    std::fs::create_dir(old.path().join("queue")).unwrap();
+    std::fs::write(old.path().join("queue").join(&name), golden).unwrap();
+    assert_eq!(values(&open(old.path(), 1 << 20)).await, sent);
+}
+
 #[tokio::test]
 async fn each_segment_can_be_decoded_alone() {
     let dir = tempfile::tempdir().unwrap();

@@ -171,3 +171,67 @@ fn log_error(dir: &std::path::Path, error: &WalError) -> StoreError {
         weir_wal::ErrorKind::Unavailable => StoreError::io(dir, std::io::Error::other(error.to_string())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::metrics::testing::{push_number, series};
+
+    const FIRST: u64 = 1_000;
+
+    fn batch(value: f64) -> Batch {
+        let mut batch = Batch::default();
+        push_number(&mut batch.metrics, &series("level", &[("tank", "a")]), 5, 1_795_348_800_000_000_000, value);
+        batch
+    }
+
+    /// Batches of direct senders and of an agent; the second frame refers to the first one's dictionary.
+    fn records() -> [(Option<Delivery>, Batch); 3] {
+        let delivery = Delivery { agent: *b"sixteen bytes id", position: 1 << 40, lowest_unacked: (1 << 40) - 3 };
+        [(None, batch(1.5)), (Some(delivery), batch(2.5)), (None, batch(-0.0))]
+    }
+
+    fn replayed(dir: &Path) -> Vec<(u64, Option<Delivery>, u64)> {
+        let mut found = Vec::new();
+        let log = Log::open(dir.to_path_buf(), 1 << 20, FIRST).unwrap();
+        log.replay(|logged| {
+            let numbers = &logged.batch.metrics.numbers;
+            assert_eq!((numbers.time_ns[0], numbers.start_ns[0]), (1_795_348_800_000_000_000, 5));
+            found.push((logged.position, logged.delivery, numbers.value[0].to_bits()));
+            Ok(())
+        })
+        .unwrap();
+        found
+    }
+
+    /// A segment of the first version is in the tree: it is replayed, and the same is written today. Its frames are
+    /// small enough to stand uncompressed. `UPDATE=1` writes it anew, which only a change that old logs survive may do.
+    #[test]
+    fn a_log_of_the_first_version_is_replayed_and_written() {
+        let name = format!("{FIRST:020}.wal");
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/log-v1").join(&name);
+        let today = tempfile::tempdir().unwrap();
+        let mut log = Log::open(today.path().to_path_buf(), 1 << 20, FIRST).unwrap();
+        for (delivery, batch) in &records() {
+            log.append(batch, delivery.as_ref()).unwrap();
+        }
+        log.sync().unwrap();
+        drop(log);
+        let written = std::fs::read(today.path().join(&name)).unwrap();
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+            std::fs::write(&kept, &written).unwrap();
+        }
+        let golden = std::fs::read(&kept).unwrap();
+        assert_eq!(written, golden, "what is written today");
+        let old = tempfile::tempdir().unwrap();
+        std::fs::write(old.path().join(&name), golden).unwrap();
+        let expected: Vec<_> = (FIRST..)
+            .zip(records())
+            .map(|(position, (delivery, batch))| (position, delivery, batch.metrics.numbers.value[0].to_bits()))
+            .collect();
+        assert_eq!(replayed(old.path()), expected);
+    }
+}

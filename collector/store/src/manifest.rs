@@ -293,6 +293,91 @@ mod tests {
         assert_eq!(reopened.sum, manifest.sum);
     }
 
+    /// Commits as flush, compaction and retention make them.
+    fn golden_commits() -> [Commit; 3] {
+        let file = |name: &str| crate::part::PartFile { name: name.to_owned(), bytes: 1234, crc32: 0xdead_beef };
+        let entry = PartEntry {
+            id: "01JD0000000000000000000001".to_owned(),
+            path: "metrics/2026-11-22/L0-01JD0000000000000000000001".to_owned(),
+            day: "2026-11-22".to_owned(),
+            time_min_ns: 1_795_348_800_000_000_000,
+            time_max_ns: 1_795_349_400_000_000_001,
+            rows: 10,
+            series: 2,
+            bytes: 2468,
+            services: Some(vec!["shop/cart".to_owned(), "é".to_owned()]),
+            files: vec![file("samples.parquet"), file("series.parquet")],
+            ..PartEntry::default()
+        };
+        let merged = PartEntry {
+            id: "01JD0000000000000000000002".to_owned(),
+            path: "metrics/2026-11-22/default/L1-01JD0000000000000000000002".to_owned(),
+            level: 1,
+            order: 1,
+            services: None,
+            ..entry.clone()
+        };
+        let mut taken = crate::delivered::Taken::default();
+        let delivery = crate::options::Delivery { agent: [0xab; 16], position: 7, lowest_unacked: 5 };
+        taken.insert(&delivery, 1_795_348_800_000_000_000);
+        let removed = vec![entry.id.clone()];
+        [
+            Commit {
+                added: vec![entry],
+                wal_floor: Some(1 << 40),
+                taken: Some(Arc::new(taken.to_entries())),
+                ..Commit::default()
+            },
+            Commit { added: vec![merged.clone()], removed, ..Commit::default() },
+            Commit { removed: vec![merged.id], ..Commit::default() },
+        ]
+    }
+
+    /// A catalog of the first version is in the tree: it opens, from its commits and from its snapshot, and the same
+    /// bytes are written today. `UPDATE=1` writes it anew, which only a change that old catalogs survive may do.
+    #[test]
+    fn a_catalog_of_the_first_version_is_read_and_written() {
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/manifest-v1");
+        let today = tempfile::tempdir().unwrap();
+        let (mut manifest, _) = Manifest::open(today.path(), Signal::Metrics).unwrap();
+        let mut sums = Vec::new();
+        for commit in golden_commits() {
+            manifest.commit(commit).unwrap();
+            sums.push(manifest.sum.clone());
+            if manifest.sum.version == 2 {
+                manifest.write_snapshot().unwrap();
+            }
+        }
+        let names = [commit_path, commit_path, commit_path, snapshot_path];
+        let names: Vec<_> =
+            names.iter().zip([1, 2, 3, 2]).map(|(path, version)| path(Path::new(""), version)).collect();
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::create_dir_all(&kept).unwrap();
+            for name in &names {
+                std::fs::copy(manifest.dir.join(name), kept.join(name)).unwrap();
+            }
+        }
+        for name in &names {
+            let [written, golden] = [&manifest.dir, &kept].map(|dir| std::fs::read_to_string(dir.join(name)).unwrap());
+            assert_eq!(written, golden, "{}", name.display());
+        }
+        // From the commits alone, and from the snapshot with the commit after it.
+        for (files, expected) in
+            [(&names[..3], &sums[2]), (&names[..2], &sums[1]), (&names[3..], &sums[1]), (&names[2..], &sums[2])]
+        {
+            let root = tempfile::tempdir().unwrap();
+            let dir = root.path().join("catalog/metrics");
+            std::fs::create_dir_all(&dir).unwrap();
+            for name in files {
+                std::fs::copy(kept.join(name), dir.join(name)).unwrap();
+            }
+            let (opened, sound) = Manifest::open(root.path(), Signal::Metrics).unwrap();
+            assert!(sound, "{files:?}");
+            assert_eq!(&opened.sum, expected, "{files:?}");
+        }
+        assert_eq!((sums[2].wal_floor, sums[2].live.len(), sums[1].live.len()), (1 << 40, 0, 1));
+    }
+
     #[test]
     fn a_damaged_commit_is_set_aside_and_told() {
         let root = tempfile::tempdir().unwrap();

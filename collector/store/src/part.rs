@@ -50,7 +50,8 @@ pub struct PartEntry {
     pub series: u64,
     /// Bytes of all files.
     pub bytes: u64,
-    /// Services with rows in it, sorted, when they are few enough to list; for pruning.
+    /// Services with rows in it, sorted, when they are few enough to list; for pruning. Rows without one make it
+    /// list the empty name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<Vec<String>>,
     /// Its files.
@@ -68,6 +69,9 @@ pub struct PartFile {
     /// CRC-32 of the whole file.
     pub crc32: u32,
 }
+
+/// Services listed of a part; with more of them there is no list.
+pub(crate) const SERVICES_MAX: usize = 256;
 
 /// A part that can be read.
 #[derive(Debug)]

@@ -19,6 +19,8 @@ use super::{merge_histograms, merge_numbers, merge_parts, write_parts};
 use crate::part::{Part, PartEntry};
 use crate::snapshot::Partition;
 
+mod golden;
+
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400 * SECOND;
 

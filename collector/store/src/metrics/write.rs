@@ -1,9 +1,10 @@
 //! Writes a metrics part: series in their order, each with all its points.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use weir_proto::{SeriesIdentity, Temporality};
+use weir_proto::{SeriesIdentity, Temporality, Value, semconv};
 
 use super::exemplars::ExemplarWriter;
 use super::file::Shape;
@@ -15,7 +16,7 @@ use super::series_table::SeriesWriter;
 use super::timelines::TimelineWriter;
 use crate::durable;
 use crate::error::StoreError;
-use crate::part::{PartEntry, Signal};
+use crate::part::{PartEntry, SERVICES_MAX, Signal};
 
 /// Writes the five tables of one part.
 pub(crate) struct PartWriter {
@@ -26,6 +27,7 @@ pub(crate) struct PartWriter {
     histograms: HistogramWriter,
     exemplars: ExemplarWriter,
     entry: PartEntry,
+    services: BTreeSet<Arc<str>>,
     last: Option<Arc<SeriesIdentity>>,
 }
 
@@ -66,6 +68,7 @@ impl PartWriter {
                 ..PartEntry::default()
             },
             dir,
+            services: BTreeSet::new(),
             last: None,
         })
     }
@@ -92,8 +95,21 @@ impl PartWriter {
             self.entry.time_min_ns = self.entry.time_min_ns.min(time);
             self.entry.time_max_ns = self.entry.time_max_ns.max(time);
         }
+        self.note_service(identity);
         self.last = Some(Arc::clone(identity));
         Ok(())
+    }
+
+    /// Series of one sender follow each other within a metric, so most are looked at no further than their resource.
+    fn note_service(&mut self, identity: &SeriesIdentity) {
+        if self.last.as_ref().is_some_and(|last| Arc::ptr_eq(&last.resource, &identity.resource)) {
+            return;
+        }
+        let service = identity.resource.attributes.find(semconv::SERVICE_NAME).and_then(Value::as_str);
+        let service = service.unwrap_or_default();
+        if self.services.len() <= SERVICES_MAX && !self.services.contains(service) {
+            self.services.insert(service.into());
+        }
     }
 
     /// Makes the part durable; `None`, and nothing on disk, when it holds nothing.
@@ -108,6 +124,8 @@ impl PartWriter {
             std::fs::remove_dir(&self.dir).map_err(|error| StoreError::io(&self.dir, error))?;
             return Ok(None);
         }
+        let services = || self.services.iter().map(ToString::to_string).collect();
+        self.entry.services = (self.services.len() <= SERVICES_MAX).then(services);
         durable::sync_dir(&self.dir)?;
         self.entry.seal(&self.dir)?;
         Ok(Some(self.entry))

@@ -29,7 +29,7 @@ use super::memtable::SpanMemtable;
 use super::summary::{self, Summaries};
 use crate::durable;
 use crate::error::StoreError;
-use crate::part::{DAY_NS, PartEntry, Signal, TENANT, day_name};
+use crate::part::{DAY_NS, PartEntry, SERVICES_MAX, Signal, TENANT, day_name};
 
 /// Rows of a page; see the module.
 const PAGE_ROWS: usize = 4_096;
@@ -42,8 +42,6 @@ const DICTIONARY_BYTES: usize = 32 << 10;
 /// Days that one flush makes parts for. Spans of more days than that have clocks that are off, and share the part of
 /// the day nearest to theirs.
 const DAYS_MAX: usize = 8;
-/// Services listed in a part's entry; with more it lists none.
-const SERVICES_MAX: usize = 256;
 
 /// What names a part before its rows are known.
 #[derive(Clone, Debug)]
