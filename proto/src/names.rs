@@ -38,6 +38,9 @@ macro_rules! own_metrics {
     };
 }
 
+/// `service.name` of Weir's own processes. Work that only their telemetry causes is not traced.
+pub const OWN_SERVICES: [&str; 2] = ["weir-collector", "weir-agent"];
+
 own_metrics! {
     // receive: the OTLP edge of agent and collector.
     RECEIVE_REQUESTS = "weir_receive_requests_total", Counter, ["protocol", "signal", "outcome"],

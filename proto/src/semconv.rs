@@ -68,6 +68,8 @@ pub fn canonical_value(name: &str, text: &str) -> Option<&'static str> {
 /// Name that the specification gives to a service without one.
 pub const UNKNOWN_SERVICE: &str = "unknown_service";
 
+/// OTLP SpanKind: neither calls nor is called.
+pub const SPAN_KIND_INTERNAL: u8 = 1;
 /// OTLP SpanKind SERVER.
 pub const SPAN_KIND_SERVER: u8 = 2;
 /// OTLP SpanKind CLIENT.

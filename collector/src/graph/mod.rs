@@ -29,7 +29,7 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use weir_proto::prometheus::job;
-use weir_proto::{MetricBatch, SpanBatch, Value, semconv};
+use weir_proto::{MetricBatch, SpanBatch, Value, names, semconv};
 use weir_red::labels::{Admission, Calendar, Room};
 use weir_red::weight::{span_weight, threshold};
 use weir_red::{HistogramSink, OVERFLOW};
@@ -160,6 +160,10 @@ impl ServiceGraph {
         let mut edges = Edges::default();
         let services: Vec<Arc<str>> = spans.resources.iter().map(|resource| self.service(resource)).collect();
         for row in 0..spans.len() {
+            // Questions about what Weir has observed are no calls between the services observed.
+            if names::OWN_SERVICES.contains(&services[spans.resource[row] as usize].as_ref()) {
+                continue;
+            }
             let side = match spans.kind[row] {
                 semconv::SPAN_KIND_CLIENT | semconv::SPAN_KIND_PRODUCER => Side::Client,
                 semconv::SPAN_KIND_SERVER | semconv::SPAN_KIND_CONSUMER => Side::Server,
@@ -174,9 +178,21 @@ impl ServiceGraph {
                 _ => self.give_alone(side, &half, &mut edges),
             }
         }
+        for row in (0..spans.len()).filter(|&row| is_inside(spans.kind[row])) {
+            self.drop_inner((spans.trace_id[row], spans.span_id[row]), &services[spans.resource[row] as usize]);
+        }
         self.emit(edges, now_ns, into);
         self.shrink(now_ns, into);
         observed
+    }
+
+    /// A server span whose parent is inside the same service was called by nobody: a framework that nests one in
+    /// another says so. The parent ends after it, so it comes with it or later; one that came before is not remembered.
+    fn drop_inner(&mut self, parent: CallKey, service: &Arc<str>) {
+        let Some(call) = self.calls.get_mut(&parent) else { return };
+        let before = call.servers.len();
+        call.servers.retain(|half| half.given_by.is_some() || half.service != *service);
+        self.bytes = self.bytes.saturating_sub(HALF_BYTES * (before - call.servers.len()));
     }
 
     /// Takes back what `observed` added, since its batch was not stored: it will come again, or was there before.
@@ -363,6 +379,11 @@ impl ServiceGraph {
         self.stats.overflowed += overflowed;
         edges.write(&mut HistogramSink::new(into, now_ns));
     }
+}
+
+/// Whether a span of this kind neither calls nor is called.
+fn is_inside(kind: u8) -> bool {
+    kind == semconv::SPAN_KIND_INTERNAL
 }
 
 /// Whether a half waits for nobody: a database has no spans of its own.

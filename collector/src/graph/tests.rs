@@ -129,6 +129,37 @@ fn a_pair_is_given_from_both_sides_in_whatever_order_it_comes() {
     assert_eq!(apart.bytes(), 0);
 }
 
+/// A framework nests server spans: only the outer one was called. The parent ends later, so it comes with its child or
+/// after it.
+#[test]
+fn a_server_span_inside_its_own_service_was_called_by_nobody() {
+    let outer = sent("shop", SERVER, 2, 1);
+    let middle = sent("shop", semconv::SPAN_KIND_INTERNAL, 3, 2);
+    let inner = sent("shop", SERVER, 4, 3);
+    let elsewhere = sent("cart", SERVER, 5, 3);
+    for batches in [vec![vec![&middle, &inner]], vec![vec![&inner, &elsewhere], vec![&outer, &middle]]] {
+        let mut graph = ServiceGraph::new(GraphLimits::default());
+        for batch in &batches {
+            let batch: Vec<Sent> = batch.iter().map(|span| (*span).clone()).collect();
+            assert!(observe(&mut graph, &batch).is_empty());
+        }
+        let expected: &[&str] = match batches.len() {
+            1 => &[],
+            // The outer one waits for its caller, and a span of another service under the same parent is a call.
+            _ => &["s unknown>cart virtual_node false 1 1ms", "s unknown>shop virtual_node false 1 1ms"],
+        };
+        assert_eq!(lines(&expire(&mut graph, WAIT_NS)), expected);
+        assert_eq!(graph.bytes(), 0);
+    }
+}
+
+#[test]
+fn our_own_questions_are_no_calls() {
+    let mut graph = ServiceGraph::new(GraphLimits::default());
+    assert!(observe(&mut graph, &[sent("weir-collector", SERVER, 2, 0)]).is_empty());
+    assert!(expire(&mut graph, WAIT_NS).is_empty());
+}
+
 #[test]
 fn a_service_is_called_what_its_job_label_is() {
     let mut graph = ServiceGraph::new(GraphLimits::default());

@@ -25,6 +25,10 @@ const FAILED: &str = r#"traces_span_metrics_duration_seconds{span_kind=~"SPAN_KI
 const NOW: &str = "5m";
 /// The same in seconds.
 const NOW_SECONDS: f64 = 300.0;
+/// The same in ns.
+const NOW_NS: i64 = 300_000_000_000;
+/// Points of RED come about this often; a rate over less proves nothing.
+const POINT_SECONDS: f64 = 15.0;
 /// Points of a sparkline.
 const SPARKLINE_POINTS: i64 = 40;
 /// From this part of failed requests on, a service is in trouble; the thresholds of the dashboards.
@@ -83,6 +87,8 @@ struct Seen {
     versions: BTreeSet<String>,
     sends_spans: bool,
     last_ns: Option<i64>,
+    /// Its first request of the window of [`NOW`].
+    first_ns: Option<i64>,
 }
 
 impl Engine {
@@ -103,6 +109,7 @@ impl Engine {
             let ratio =
                 rate.filter(|rate| *rate > 0.0).map(|rate| failures.get(&service).copied().unwrap_or(0.0) / rate);
             let (health, reason) = verdict(&seen, rate, ratio, at);
+            let rate = rate.map(|rate| rate * NOW_SECONDS / known_seconds(seen.first_ns, at));
             ServiceRow {
                 versions: seen.versions.into_iter().collect(),
                 health,
@@ -165,6 +172,12 @@ impl Engine {
                 let after = (seen.last_ns.map_or(from_ns, |last| last + 1), to_ns);
                 seen.last_ns = seen.last_ns.max(sids.and_then(|sids| last_time(partition, sids, after)));
             }
+            let now_ns = (to_ns.saturating_sub(NOW_NS), to_ns);
+            for (service, sids) in spans_of.iter().filter(|_| partition.overlaps(now_ns.0, now_ns.1)) {
+                let first = first_time(partition, sids, now_ns);
+                let seen = services.entry(service.clone()).or_default();
+                seen.first_ns = first.into_iter().chain(seen.first_ns).min();
+            }
         }
         services.retain(|_, seen| seen.last_ns.is_some());
         Ok(services)
@@ -179,6 +192,20 @@ fn last_time(partition: &Partition, sids: &RoaringBitmap, (from_ns, to_ns): (i64
     let histograms =
         partition.histograms(sids, from_ns, to_ns).filter_map(Result::ok).filter_map(|chunk| newest(&chunk.times));
     numbers.chain(histograms).max()
+}
+
+/// The first histogram of `sids` within the range; a part that cannot be read has none.
+fn first_time(partition: &Partition, sids: &RoaringBitmap, (from_ns, to_ns): (i64, i64)) -> Option<i64> {
+    let chunks = partition.histograms(sids, from_ns, to_ns).filter_map(Result::ok);
+    chunks.filter_map(|chunk| chunk.times.iter().find(|time| (from_ns..=to_ns).contains(*time)).copied()).min()
+}
+
+/// How much of the window of [`NOW`] a service has been known for: `rate` divides by all of it, which reads low for one
+/// that has just come.
+fn known_seconds(first_ns: Option<i64>, at_ms: i64) -> f64 {
+    let known = first_ns.map_or(NOW_SECONDS, |first_ns| seconds(at_ms - first_ns / 1_000_000));
+    // Whoever sends steadily has its first point a little after the window's begin.
+    if known + POINT_SECONDS >= NOW_SECONDS { NOW_SECONDS } else { known.max(POINT_SECONDS) }
 }
 
 /// How a service is, in words.
@@ -212,6 +239,14 @@ pub(super) fn named(name: &str) -> Matcher {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_that_has_just_come_is_judged_by_the_time_it_is_known() {
+        let at_ms = 1_000_000;
+        let known = |seconds_ago: i64| known_seconds(Some((at_ms - seconds_ago * 1000) * 1_000_000), at_ms);
+        assert_eq!([3, 60, 290, 300].map(known), [15.0, 60.0, 300.0, 300.0]);
+        assert_eq!(known_seconds(None, at_ms), 300.0);
+    }
 
     #[test]
     fn a_verdict_needs_events() {
