@@ -44,6 +44,7 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
+    weir_receive::raise_open_files();
     let mut settings = resolve(&flags)?;
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         settings.recorder = Some(Recorder::install()?);

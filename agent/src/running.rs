@@ -14,7 +14,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use weir_observe::Recorder;
 use weir_proto::{Attributes, Batch, KeyValue, Resource, semconv};
-use weir_receive::{ListenError, NotTaken, Receiver, Sender, Sink, SinkError, router, serve};
+use weir_receive::{ListenError, NotTaken, Receiver, Sender, ServeSettings, Sink, SinkError, router, serve};
 
 use crate::batch::{Batcher, Intake};
 use crate::host::Host;
@@ -273,13 +273,9 @@ fn take_in(
     let edge = Edge { intake: intake.clone(), on_refusal: settings.on_refusal };
     let receiver = Receiver::new(Arc::new(edge), settings.receive);
     let router = router(&receiver).merge(health(settings.recorder.clone()));
-    for listener in listeners {
-        let (router, stop) = (router.clone(), stage.stop.clone());
-        stage.tasks.spawn(async move {
-            if let Err(error) = serve(listener, router, stop.cancelled_owned()).await {
-                tracing::error!(%error, "OTLP is taken no more");
-            }
-        });
+    for (listener, port) in listeners.into_iter().zip(["otlp_grpc", "otlp_http"]) {
+        let stop = stage.stop.clone().cancelled_owned();
+        stage.tasks.spawn(serve(listener, router.clone(), ServeSettings::of(port), stop));
     }
     // Fails when the process has chosen one before, and then that one serves.
     rustls::crypto::ring::default_provider().install_default().ok();

@@ -191,6 +191,7 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    weir_collector::raise_open_files();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
 }
 

@@ -138,6 +138,11 @@ impl push::Ingest for Ingest {
             IngestError { kind, pause: FULL_PAUSE, message: error.to_string() }
         })
     }
+
+    fn refused(&self, from: Option<&push::Agent>, reason: &'static str, message: &str) {
+        let via = from.map_or_else(|| "push".to_owned(), |agent| format!("agent {}", agent.node));
+        self.arrivals.note_refusal(&via, &RefusedItems { reason, items: 0, message }, wall_clock_ns());
+    }
 }
 
 impl Sink for Ingest {

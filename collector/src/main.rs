@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tracing::{error, info};
-use weir_collector::{Collector, CollectorFlags, CollectorSettings, settings};
+use weir_collector::{Collector, CollectorFlags, CollectorSettings, raise_open_files, settings};
 use weir_observe::Recorder;
 use weir_proto::config::ConfigFile;
 
@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    raise_open_files();
     let outcome = settings().and_then(|settings| {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;

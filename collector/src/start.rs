@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use weir_observe::{Reader, Recorder};
 use weir_proto::{KeyValue, Resource};
 use weir_query::{Engine, EngineSettings};
-use weir_receive::{ListenError, Receiver, serve};
+use weir_receive::{ListenError, Receiver, ServeSettings, serve};
 use weir_store::{Clock, FaultHook, Store, StoreError, StoreOptions};
 
 use crate::arrivals::Arrivals;
@@ -96,8 +96,8 @@ impl Collector {
         let stop = CancellationToken::new();
         let (http_gate, push_gate) = (Gate::default(), Gate::default());
         let mut servers = JoinSet::new();
-        servers.spawn(listen(http, http_gate.router(), stop.clone()));
-        servers.spawn(listen(push, push_gate.router(), stop.clone()));
+        servers.spawn(serve(http, http_gate.router(), ServeSettings::of("http"), stop.clone().cancelled_owned()));
+        servers.spawn(serve(push, push_gate.router(), ServeSettings::of("push"), stop.clone().cancelled_owned()));
 
         let options = store_options(&settings, fault);
         let opened = tokio::task::spawn_blocking(move || Store::open(options)).await;
@@ -153,12 +153,6 @@ impl Collector {
         let store = self.store;
         let closed = tokio::task::spawn_blocking(move || store.shutdown()).await;
         Ok(closed.map_err(|error| system("closing the store", &error))??)
-    }
-}
-
-async fn listen(listener: tokio::net::TcpListener, router: axum::Router, stop: CancellationToken) {
-    if let Err(error) = serve(listener, router, stop.cancelled_owned()).await {
-        tracing::error!(%error, "a server ended");
     }
 }
 

@@ -43,6 +43,8 @@ pub const OWN_SERVICES: [&str; 2] = ["weir-collector", "weir-agent"];
 
 own_metrics! {
     // receive: the OTLP edge of agent and collector.
+    CONNECTIONS_CUT = "weir_connections_cut_total", Counter, ["port", "reason"],
+        "Connections that ended otherwise than well: malformed (no HTTP), tls, slow (a head that did not arrive), broken or too_many.";
     RECEIVE_REQUESTS = "weir_receive_requests_total", Counter, ["protocol", "signal", "outcome"],
         "OTLP requests by outcome: ok, partial, or the reason of the refusal.";
     RECEIVE_BODY_BYTES = "weir_receive_body_bytes_total", Counter, ["signal"],
@@ -123,6 +125,8 @@ own_metrics! {
         "Bytes of those frames.";
     PUSH_BAD_HELLO = "weir_push_bad_hello_total", Counter, [],
         "Push streams that did not begin with a proper Hello and were closed.";
+    PUSH_UNREADABLE = "weir_push_unreadable_messages_total", Counter, ["reason"],
+        "Messages on push streams that could not be read and ended their stream: malformed, too_large or unsupported.";
     // store: memtable, log, parts.
     STORE_BATCHES_REPEATED = "weir_store_batches_repeated_total", Counter, [],
         "Batches that an agent sent again after they had been stored; dropped.";

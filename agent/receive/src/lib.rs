@@ -34,7 +34,7 @@ pub use http::http_router;
 pub use listen::{Listen, ListenError};
 pub use receiver::{ReceiveSettings, Receiver, Signal};
 pub use refusal::{Refusal, RefusalKind};
-pub use serve::{ServeError, serve};
+pub use serve::{ServeSettings, raise_open_files, serve};
 pub use sink::{NotTaken, Protocol, Sender, Sink, SinkError};
 
 /// Both protocols as one router: what the agent serves on 4317 and on 4318.

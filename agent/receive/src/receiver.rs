@@ -24,7 +24,8 @@ const USER_AGENT_BYTES_MAX: usize = 120;
 pub struct ReceiveSettings {
     /// Largest body as sent. Default 16 MiB; SDKs send up to some MiB, gateways more. Raised: more memory per request.
     pub body_bytes_max: usize,
-    /// Largest body after decompression. Default 64 MiB. Raised: a bomb may take as much.
+    /// Largest body after decompression. Default 64 MiB, at most half of what may be in flight. Raised: a bomb may take as
+    /// much.
     pub decoded_bytes_max: usize,
     /// All bodies in flight together. Default 128 MiB. Lowered: senders are told "full" earlier.
     pub in_flight_bytes_max: usize,
@@ -91,7 +92,11 @@ pub struct Receiver<S> {
 impl<S: Sink> Receiver<S> {
     /// An edge in front of `sink`. It listens nowhere yet: see [`router`](crate::router) and [`serve`](crate::serve).
     #[must_use]
-    pub fn new(sink: Arc<S>, settings: ReceiveSettings) -> Arc<Self> {
+    pub fn new(sink: Arc<S>, mut settings: ReceiveSettings) -> Arc<Self> {
+        // A body larger than what may be in flight could never be taken; told "full", it would be retried for ever.
+        let largest = settings.in_flight_bytes_max / 2;
+        settings.body_bytes_max = settings.body_bytes_max.min(largest);
+        settings.decoded_bytes_max = settings.decoded_bytes_max.min(largest);
         let admission = Admission::new(settings.in_flight_bytes_max);
         let readers = Readers::new(settings.readers_max, settings.reader.clone(), settings.decoded_bytes_max);
         Arc::new(Self { sink, settings, admission, readers })

@@ -62,7 +62,9 @@ impl Edge {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(async move { serve(listener, router(&receiver), std::future::pending()).await.unwrap() });
+        tasks.spawn(async move {
+            serve(listener, router(&receiver), ServeSettings::of("test"), std::future::pending()).await
+        });
         tasks.detach_all();
         Self { address, sink }
     }
@@ -355,12 +357,58 @@ async fn http_full_is_503_with_retry_after_rounded_up_and_caps_are_413() {
 }
 
 #[tokio::test]
-async fn requests_over_the_byte_budget_are_told_to_wait() {
-    let edge = Edge::start(None, ReceiveSettings { in_flight_bytes_max: 100, ..Default::default() }).await;
+async fn requests_over_the_byte_budget_are_told_to_wait_and_one_that_never_fits_is_not() {
+    let edge = Edge::start(None, ReceiveSettings { in_flight_bytes_max: 4000, ..Default::default() }).await;
     let protobuf = "content-type: application/x-protobuf\r\n";
-    let (code, head, _) = edge.post("/v1/metrics", protobuf, &metrics_request(50, 0).encode_to_vec()).await;
-    assert_eq!(code, 503);
-    assert!(head.contains("retry-after: 1"), "{head}");
+    let (code, ..) = edge.post("/v1/metrics", protobuf, &[0xff; 2001]).await;
+    assert_eq!(code, 413, "more than half of the budget");
+    // Two bodies that stay in flight.
+    let head =
+        format!("POST /v1/metrics HTTP/1.1\r\nhost: weir\r\n{protobuf}content-length: 2000\r\n\r\n").into_bytes();
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut connection = TcpStream::connect(edge.address).await.unwrap();
+        connection.write_all(&head).await.unwrap();
+        connection.write_all(&[0xff; 1900]).await.unwrap();
+        open.push(connection);
+    }
+    // Until both have arrived, what is asked is only malformed.
+    let answer = loop {
+        let (code, head, _) = edge.post("/v1/metrics", protobuf, &[0xff; 1900]).await;
+        if code != 400 {
+            break (code, head);
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(answer.0, 503);
+    assert!(answer.1.contains("retry-after: 1"), "{}", answer.1);
+}
+
+/// Nothing, a part of a word, half a head: each is cut in time. A connection between two requests is let go quietly.
+#[tokio::test]
+async fn heads_that_never_end_are_cut() {
+    let sink = Arc::new(Kept::default());
+    let receiver = Receiver::new(Arc::clone(&sink), ReceiveSettings::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let settings =
+        ServeSettings { head_timeout: Duration::from_millis(100), connections_max: 4, ..ServeSettings::of("test") };
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move { serve(listener, router(&receiver), settings, std::future::pending()).await });
+    let mut hanging = Vec::new();
+    for words in [&b""[..], b"PRI * HTT", b"GET / HTTP/1.1\r\nhost: we", b"GET /v1/x HTTP/1.1\r\nhost: a\r\n\r\n"] {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(words).await.unwrap();
+        hanging.push(connection);
+    }
+    // The fifth of four is closed at once.
+    let mut fifth = TcpStream::connect(address).await.unwrap();
+    assert_eq!(fifth.read(&mut [0; 9]).await.unwrap_or(0), 0);
+    for mut connection in hanging {
+        let mut heard = Vec::new();
+        connection.read_to_end(&mut heard).await.ok();
+        assert!(heard.is_empty() || heard.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&heard));
+    }
 }
 
 #[tokio::test]
@@ -382,7 +430,9 @@ async fn serving_ends_after_stop_once_open_requests_are_answered() {
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(async move { serve(listener, router(&receiver), async { stopped.await.unwrap_or(()) }).await });
+    tasks.spawn(async move {
+        serve(listener, router(&receiver), ServeSettings::of("test"), async { stopped.await.unwrap_or(()) }).await;
+    });
     let body = traces_request(2, 0).encode_to_vec();
     let mut connection = TcpStream::connect(address).await.unwrap();
     let head = format!(
@@ -397,7 +447,7 @@ async fn serving_ends_after_stop_once_open_requests_are_answered() {
     let mut answer = Vec::new();
     connection.read_to_end(&mut answer).await.unwrap();
     assert!(answer.starts_with(b"HTTP/1.1 200"));
-    tasks.join_next().await.unwrap().unwrap().unwrap();
+    tasks.join_next().await.unwrap().unwrap();
     assert_eq!(sink.batches.lock().unwrap()[0].0.spans.len(), 2);
 }
 

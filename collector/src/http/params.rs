@@ -2,13 +2,18 @@
 //! as unix seconds or RFC 3339, durations as seconds or in Prometheus' notation.
 //! Source: Prometheus web/api/v1/api.go (`parseTime`, `parseDuration`), prometheus/common model/time.go.
 
+use std::time::Duration;
+
+use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use http::{Method, header};
 
-use super::envelope::ApiError;
+use super::envelope::{ApiError, ErrorType};
 
-/// A form body may be this long: Go's `ParseForm` stops there too.
-const FORM_BYTES_MAX: usize = 10 << 20;
+/// A body may be this long: Go's `ParseForm` stops there too.
+const BODY_BYTES_MAX: usize = 10 << 20;
+/// How long a body may take to arrive; as for OTLP.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What Prometheus takes for the smallest and largest time. Source: web/api/v1/api.go, MinTime and MaxTime.
 const TIME_MIN_TEXT: &str = "-292273086-05-16T16:47:06Z";
 const TIME_MAX_TEXT: &str = "292277025-08-18T07:12:54.999999999Z";
@@ -46,9 +51,13 @@ impl Params {
         parse_time(self.value(name)).map_err(|text| ApiError::parameter(name, &text))
     }
 
-    /// A time in ms, or `otherwise` where none is given.
+    /// A time in ms, or `otherwise` where none is given. Prometheus words the error of such a one otherwise.
     pub(crate) fn time_or(&self, name: &str, otherwise: i64) -> Result<i64, ApiError> {
-        if self.value(name).is_empty() { Ok(otherwise) } else { self.time(name) }
+        if self.value(name).is_empty() {
+            return Ok(otherwise);
+        }
+        parse_time(self.value(name))
+            .map_err(|text| ApiError::parameter(name, &format!("Invalid time value for '{name}': {text}")))
     }
 
     /// A duration in ms that must be there.
@@ -89,10 +98,21 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         if request.method() != Method::POST || !is_form {
             return Ok(Self::parse(b"", &query));
         }
-        let body = axum::body::to_bytes(request.into_body(), FORM_BYTES_MAX)
-            .await
-            .map_err(|_| ApiError::bad_data("error parsing form values: http: request body too large"))?;
+        let body = body_of(request).await?;
         Ok(Self::parse(&body, &query))
+    }
+}
+
+/// The body of a question, within [`BODY_BYTES_MAX`] and [`BODY_TIMEOUT`].
+pub(crate) async fn body_of(request: Request) -> Result<Bytes, ApiError> {
+    let body = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX);
+    match tokio::time::timeout(BODY_TIMEOUT, body).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => Err(ApiError::bad_data("error parsing form values: http: request body too large")),
+        Err(_) => {
+            let text = format!("the body did not arrive within {} s", BODY_TIMEOUT.as_secs());
+            Err(ApiError { kind: ErrorType::Timeout, text })
+        }
     }
 }
 

@@ -6,8 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -20,7 +19,7 @@ use weir_query::{Engine, QueryContext, QueryError, Span, SqlAnswer};
 use super::HttpState;
 use super::envelope::{ApiError, ErrorType, json_response};
 use super::number::push_text;
-use super::params::Params;
+use super::params::{Params, body_of};
 
 /// Range where a request names none, ms.
 const RANGE_MS: i64 = 3_600_000;
@@ -140,7 +139,8 @@ struct SqlRequest {
     query: String,
 }
 
-async fn sql(State(state): State<Arc<HttpState>>, body: Bytes) -> Result<Response, Failure> {
+async fn sql(State(state): State<Arc<HttpState>>, request: Request) -> Result<Response, Failure> {
+    let body = body_of(request).await?;
     let request: SqlRequest = serde_json::from_slice(&body)
         .map_err(|error| ApiError::bad_data(format!("the body is {{\"query\": \"SELECT …\"}}: {error}")))?;
     let answer = ask(&state, move |engine, context| engine.sql(&request.query, &context.budget)).await?;

@@ -16,6 +16,10 @@ pub trait Ingest: Send + Sync + 'static {
         delivery: Option<Delivery>,
         from: &Agent,
     ) -> impl Future<Output = Result<Appended, IngestError>> + Send;
+
+    /// Told of what a stream brought that is no batch: `reason` is a stable word, `message` what the agent was told.
+    /// `from` is nobody before Hello.
+    fn refused(&self, from: Option<&Agent>, reason: &'static str, message: &str);
 }
 
 /// Who is at the other end of a stream; for people, not for access control.

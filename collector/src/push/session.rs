@@ -11,7 +11,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::{Code, Status, Streaming};
 use weir_proto::frame::{Decoder, FrameError};
 use weir_proto::push::{Ack, Frame, Full, Hello, Refused, ToAgent, ToCollector, to_agent, to_collector};
 use weir_proto::{Batch, names};
@@ -181,9 +181,10 @@ impl<I: Ingest> Session<I> {
                         self.take_frame(frame, share).await?;
                     }
                 }
-                message = self.inbox.message(), if may_read => match message? {
-                    Some(message) => self.take(message)?,
-                    None => self.closing = true,
+                message = self.inbox.message(), if may_read => match message {
+                    Ok(Some(message)) => self.take(message)?,
+                    Ok(None) => self.closing = true,
+                    Err(status) => return Err(self.unreadable(status)),
                 },
                 () = self.stop.cancelled(), if !self.closing => self.closing = true,
             }
@@ -198,16 +199,37 @@ impl<I: Ingest> Session<I> {
                 self.held = Some(frame);
                 Ok(())
             }
-            None => Err(Status::unimplemented("a message that this version does not know")),
+            None => Err(self.unreadable(Status::unimplemented("a message that this version does not know"))),
         }
+    }
+
+    /// Counts and tells what ended the stream, unless that is only a connection that is gone.
+    fn unreadable(&self, status: Status) -> Status {
+        let (reason, code) = match status.code() {
+            // What tonic says of bytes that are no message, and of a stream that ends inside one.
+            Code::Internal | Code::InvalidArgument => ("malformed", Code::InvalidArgument),
+            Code::OutOfRange | Code::ResourceExhausted => ("too_large", Code::ResourceExhausted),
+            Code::Unimplemented => ("unsupported", Code::Unimplemented),
+            _ => return status,
+        };
+        metrics::counter!(names::PUSH_UNREADABLE, "reason" => reason).increment(1);
+        let message = format!("the push stream cannot be read: {}", status.message());
+        self.ingest.refused(self.agent.as_deref(), reason, &message);
+        Status::new(code, message)
+    }
+
+    fn bad_hello(&self, message: &'static str) -> Status {
+        metrics::counter!(names::PUSH_BAD_HELLO).increment(1);
+        self.ingest.refused(self.agent.as_deref(), "bad_hello", message);
+        Status::invalid_argument(message)
     }
 
     fn greet(&mut self, hello: Hello) -> Result<(), Status> {
         let Ok(id) = <[u8; 16]>::try_from(hello.agent_id.as_slice()) else {
-            return Err(bad_hello("an agent id has 16 bytes"));
+            return Err(self.bad_hello("an agent id has 16 bytes"));
         };
         if self.agent.is_some() {
-            return Err(bad_hello("Hello comes once, first"));
+            return Err(self.bad_hello("Hello comes once, first"));
         }
         let cut = |name: &str| -> Arc<str> { name.chars().take(NAME_CHARS_MAX).collect::<String>().into() };
         let agent = Agent { id, node: cut(&hello.node), version: cut(&hello.version), peer: self.peer };
@@ -217,7 +239,7 @@ impl<I: Ingest> Session<I> {
     }
 
     async fn take_frame(&mut self, frame: Frame, share: OwnedSemaphorePermit) -> Result<(), Status> {
-        let Some(agent) = self.agent.clone() else { return Err(bad_hello("a frame before Hello")) };
+        let Some(agent) = self.agent.clone() else { return Err(self.bad_hello("a frame before Hello")) };
         let Frame { position, epoch, epoch_start, payload, lowest_unacked } = frame;
         let decoder = match self.open(epoch, epoch_start) {
             Opened::Decoder(decoder) => decoder,
@@ -254,6 +276,7 @@ impl<I: Ingest> Session<I> {
 
     /// Bytes that did not decode: the agent has them checksummed, so they are asked for once more.
     fn refuse_bytes(&mut self, position: u64, epoch: u64, error: &FrameError) {
+        self.ingest.refused(self.agent.as_deref(), "unreadable_frame", &error.to_string());
         if self.asked_again.contains(&epoch) {
             return self.refuse(position, epoch, error.to_string());
         }
@@ -352,11 +375,6 @@ async fn decode(
 
 fn count(outcome: &'static str) {
     metrics::counter!(names::PUSH_FRAMES, "outcome" => outcome).increment(1);
-}
-
-fn bad_hello(message: &'static str) -> Status {
-    metrics::counter!(names::PUSH_BAD_HELLO).increment(1);
-    Status::invalid_argument(message)
 }
 
 /// A frame's share of the budget; no frame asks for more than a quarter, so that each can be granted.

@@ -31,6 +31,7 @@ const SOON: Duration = Duration::from_secs(10);
 struct Memory {
     stored: Mutex<Vec<(u64, f64)>>,
     failures: Mutex<VecDeque<IngestError>>,
+    refused: Mutex<Vec<&'static str>>,
     /// Ingest waits here while set.
     gate: Mutex<Option<Arc<Notify>>>,
     at_once: AtomicUsize,
@@ -59,6 +60,10 @@ impl Ingest for Memory {
         stored.push((delivery.position, batch.metrics.numbers.value[0]));
         Ok(Appended::Stored)
     }
+
+    fn refused(&self, _: Option<&Agent>, reason: &'static str, _: &str) {
+        self.refused.lock().unwrap().push(reason);
+    }
 }
 
 /// A server, and an agent's end of one stream to it.
@@ -86,7 +91,9 @@ impl World {
         let shared = PushShared { stop: stop.clone(), budget: Arc::new(Semaphore::new(units)) };
         let routes = server::router_with(Arc::clone(&ingest), shared);
         let stopped = stop.clone().cancelled_owned();
-        tasks.spawn(async move { weir_receive::serve(listener, routes, stopped).await.unwrap() });
+        tasks.spawn(async move {
+            weir_receive::serve(listener, routes, weir_receive::ServeSettings::of("push"), stopped).await
+        });
         Self { ingest, address, stop, tasks }
     }
 
