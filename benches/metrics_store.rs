@@ -30,7 +30,7 @@ use weir_proto::exposition::{Page, PageReader, TargetIdentity};
 use weir_proto::identity::SeriesParts;
 use weir_proto::prometheus::{Promotion, translate};
 use weir_proto::{Attributes, Batch, KeyValue, MetricBatch, MetricKind, Resource, Scope, SeriesIdentity, Temporality};
-use weir_store::{Clock, Signal, Store, StoreOptions};
+use weir_store::{Clock, Signal, Store, StoreOptions, Tuning};
 
 /// The allocator of the shipped programs.
 #[global_allocator]
@@ -92,8 +92,11 @@ fn measure(out: &mut impl Write, name: &str, batches: &[MetricBatch]) -> anyhow:
     let samples: usize = batches.iter().map(MetricBatch::points).sum();
     let dir = tempfile::tempdir()?;
     let options = StoreOptions {
-        metrics_flush_interval: Duration::from_secs(86_400),
-        compact_interval: Duration::from_secs(86_400),
+        tuning: Tuning {
+            metrics_flush_interval: Duration::from_secs(86_400),
+            compact_interval: Duration::from_secs(86_400),
+            ..Tuning::default()
+        },
         compact_grace: Duration::ZERO,
         ..StoreOptions::new(dir.path(), Arc::new(Stopped))
     };

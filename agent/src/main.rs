@@ -49,19 +49,18 @@ fn run(flags: Flags) -> Result<(), Box<dyn Error>> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
         settings.recorder = Some(Recorder::install()?);
         let [mut terminate, mut interrupt] = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
-        let mut hangup = signal(SignalKind::hangup())?;
+        let (reload, mut reloads) = weir_receive::reloads(|| weir_agent::wall_clock_ns() / 1_000_000)?;
+        settings.reload = Some(reload);
         let mut agent = Agent::start(settings).await?;
         tracing::info!(grpc = %agent.otlp_grpc, http = %agent.otlp_http, "taking OTLP");
         loop {
-            tokio::select! {
+            let asked = tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => {}
+                asked = reloads.asked() => asked,
                 error = agent.failed() => return Err(error.into()),
-            }
-            if let Err(error) = reload(&flags, &agent).await {
-                tracing::error!("nothing is reloaded: {error}");
-            }
+            };
+            asked.answer(reload_agent(&flags, &agent).await.map_err(|error| error.to_string()));
         }
         Ok(agent.shutdown().await?)
     })
@@ -77,7 +76,7 @@ fn resolve(flags: &Flags) -> Result<AgentSettings, Box<dyn Error>> {
     Ok(AgentSettings::resolve(&file, &flags.agent, data_dir)?)
 }
 
-async fn reload(flags: &Flags, agent: &Agent) -> Result<(), Box<dyn Error>> {
+async fn reload_agent(flags: &Flags, agent: &Agent) -> Result<Vec<String>, Box<dyn Error>> {
     Ok(agent.reload(&resolve(flags)?).await?)
 }
 

@@ -14,7 +14,9 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use weir_observe::Recorder;
 use weir_proto::{Attributes, Batch, KeyValue, Resource, semconv};
-use weir_receive::{ListenError, NotTaken, Receiver, Sender, ServeSettings, Sink, SinkError, router, serve};
+use weir_receive::{
+    ListenError, NotTaken, Receiver, Sender, ServeSettings, Sink, SinkError, needs_restart, router, serve,
+};
 
 use crate::batch::{Batcher, Intake};
 use crate::host::Host;
@@ -110,6 +112,8 @@ pub struct Agent {
     output: Stage,
     scrape: ScrapeHandle,
     queue: Arc<Queue>,
+    /// What only a restart changes, as it is.
+    fixed: [(&'static str, String); 7],
     /// Held while we live: one agent per data directory.
     _lock: File,
 }
@@ -141,16 +145,19 @@ impl Agent {
         let (intake, batcher) = Batcher::new(Arc::clone(&queue), settings.red.clone());
         let mut middle = Stage::new();
         middle.tasks.spawn(batcher.run(middle.stop.clone()));
+        let fixed = settings.fixed();
         let (scrape, inputs) = take_in(settings, [grpc, http], &intake)?;
-        Ok(Self { otlp_grpc, otlp_http, inputs, middle, output, scrape, queue, _lock: lock })
+        Ok(Self { otlp_grpc, otlp_http, inputs, middle, output, scrape, queue, fixed, _lock: lock })
     }
 
-    /// Scrapes what `settings` say from now on; targets that stay are not disturbed. Nothing else is reloaded.
+    /// Scrapes what `settings` say from now on; targets that stay are not disturbed. Gives back a line for everything
+    /// else that is said otherwise, since that needs a restart.
     ///
     /// # Errors
     /// When a job cannot be used; nothing has changed then.
-    pub async fn reload(&self, settings: &AgentSettings) -> Result<(), AgentError> {
-        Ok(self.scrape.reload(&settings.scrape).await?)
+    pub async fn reload(&self, settings: &AgentSettings) -> Result<Vec<String>, AgentError> {
+        self.scrape.reload(&settings.scrape).await?;
+        Ok(needs_restart(&self.fixed, &settings.fixed()))
     }
 
     /// Resolves when a task on which all data depends has ended by itself: our defect, and nothing arrives any more.
@@ -273,6 +280,7 @@ fn take_in(
     let edge = Edge { intake: intake.clone(), on_refusal: settings.on_refusal };
     let receiver = Receiver::new(Arc::new(edge), settings.receive);
     let router = router(&receiver).merge(health(settings.recorder.clone()));
+    let router = settings.reload.iter().fold(router, |router, reload| router.merge(reload.router()));
     for (listener, port) in listeners.into_iter().zip(["otlp_grpc", "otlp_http"]) {
         let stop = stage.stop.clone().cancelled_owned();
         stage.tasks.spawn(serve(listener, router.clone(), ServeSettings::of(port), stop));
@@ -293,7 +301,7 @@ fn take_in(
 /// Sends our own counters the way of all data. That work is counted in the next sending, once, and starts none.
 async fn observe(recorder: Recorder, node: String, intake: Intake, stop: CancellationToken) {
     let attributes = [
-        KeyValue::new(semconv::SERVICE_NAME, "weir-agent"),
+        KeyValue::new(semconv::SERVICE_NAME, weir_proto::names::OWN_SERVICES[1]),
         KeyValue::new(semconv::SERVICE_INSTANCE_ID, node.as_str()),
         KeyValue::new(semconv::SERVICE_VERSION, env!("CARGO_PKG_VERSION")),
         KeyValue::new("host.name", node.as_str()),

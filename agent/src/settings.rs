@@ -7,7 +7,7 @@ use clap::Args;
 use hashbrown::HashSet;
 use weir_observe::Recorder;
 use weir_proto::config::ConfigFile;
-use weir_receive::{Listen, NotTaken, ReceiveSettings, Sender};
+use weir_receive::{Listen, NotTaken, ReceiveSettings, Reload, Sender};
 use weir_red::RedLimits;
 
 use crate::host::HostSettings;
@@ -70,6 +70,8 @@ pub struct AgentSettings {
     pub queue_bytes_max: u64,
     /// Our own counters, sent like everyone's; `None` when another part of this process sends them.
     pub recorder: Option<Recorder>,
+    /// Asked by `POST /-/reload`; `None` when nobody would answer.
+    pub reload: Option<Reload>,
     /// Told of everything that senders are refused; by default each new reason is logged.
     pub on_refusal: RefusalObserver,
 }
@@ -111,8 +113,25 @@ impl AgentSettings {
             red: RedLimits::default(),
             queue_bytes_max: weir.queue_bytes_max.map_or(QUEUE_BYTES_DEFAULT, |bytes| bytes.0),
             recorder: None,
+            reload: None,
             on_refusal: log_refusals(),
         })
+    }
+}
+
+impl AgentSettings {
+    /// What only a restart changes.
+    pub(crate) fn fixed(&self) -> [(&'static str, String); 7] {
+        let host = self.host.as_ref().map(|host| format!("every {:?} from {}", host.interval, host.root.display()));
+        [
+            ("weir.otlp_grpc", self.otlp_grpc.address.clone()),
+            ("weir.otlp_http", self.otlp_http.address.clone()),
+            ("weir.data_dir", self.data_dir.display().to_string()),
+            ("weir.collector", self.collector.clone()),
+            ("weir.node", self.node.clone()),
+            ("weir.host", host.unwrap_or_else(|| "off".to_owned())),
+            ("weir.queue_bytes_max", self.queue_bytes_max.to_string()),
+        ]
     }
 }
 

@@ -15,7 +15,7 @@ use prost::Message;
 use weir_proto::otlp::{ReaderLimits, TracesReader};
 use weir_proto::{Batch, SpanBatch};
 use weir_red::{RedLimits, RedReducer};
-use weir_store::{Clock, ServiceSearch, Store, StoreOptions, TraceOrder};
+use weir_store::{Clock, ServiceSearch, Store, StoreOptions, TraceOrder, Tuning};
 
 /// The allocator of the shipped programs.
 #[global_allocator]
@@ -73,8 +73,11 @@ fn store(out: &mut impl Write, batches: Vec<SpanBatch>, shop: &shop::Shop, otlp_
     let spans = shop.spans as f64;
     let dir = tempfile::tempdir()?;
     let options = StoreOptions {
-        traces_flush_interval: Duration::from_secs(86_400),
-        compact_interval: Duration::from_secs(86_400),
+        tuning: Tuning {
+            traces_flush_interval: Duration::from_secs(86_400),
+            compact_interval: Duration::from_secs(86_400),
+            ..Tuning::default()
+        },
         compact_grace: Duration::ZERO,
         ..StoreOptions::new(dir.path(), Arc::new(Stopped))
     };

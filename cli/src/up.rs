@@ -14,7 +14,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use weir_agent::{Agent, AgentFlags, AgentSettings};
 use weir_collector::arrivals::RefusedItems;
-use weir_collector::{Collector, CollectorFlags, CollectorSettings};
+use weir_collector::{Collector, CollectorFlags, CollectorSettings, reloads};
 use weir_observe::Recorder;
 use weir_proto::config::ConfigFile;
 
@@ -80,15 +80,23 @@ impl Shared {
     }
 }
 
-pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
+/// What both halves of `weir up` run with.
+fn resolve(args: &UpArgs) -> anyhow::Result<(CollectorSettings, AgentSettings)> {
     let file = args.shared.file()?;
     let data_dir = args.shared.data_dir(&file, UP_DATA_DIR);
-    let collector =
-        CollectorSettings::resolve(&file, &args.collector, data_dir.clone()).map_err(|error| anyhow!(error))?;
-    let mut agent = AgentSettings::resolve(&file, &args.agent, data_dir.clone()).map_err(|error| anyhow!(error))?;
+    let collector = CollectorSettings::resolve(&file, &args.collector, data_dir.clone());
+    let agent = AgentSettings::resolve(&file, &args.agent, data_dir);
+    Ok((collector.map_err(|error| anyhow!(error))?, agent.map_err(|error| anyhow!(error))?))
+}
+
+pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
+    let (mut collector, mut agent) = resolve(args)?;
+    let data_dir = collector.data_dir.clone();
     block_on(async {
         let recorder = Recorder::install().context("counting ourselves")?;
         let mut stopped = Stopped::listen()?;
+        let (reload, mut reloads) = reloads(now_ms)?;
+        (collector.reload, agent.reload) = (Some(reload.clone()), Some(reload));
         let collector = Collector::start(collector, recorder).await?;
         agent.collector = format!("http://{}", collector.push);
         // What the agent refuses is told by the same doctor.
@@ -106,7 +114,14 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
             }
             false => None,
         };
-        let failed = tokio::select! { () = stopped.wait() => None, error = agent.failed() => Some(error) };
+        let failed = loop {
+            let asked = tokio::select! {
+                () = stopped.wait() => break None,
+                error = agent.failed() => break Some(error),
+                asked = reloads.asked() => asked,
+            };
+            asked.answer(reload_both(args, &collector, &agent).await.map_err(|error| format!("{error:#}")));
+        };
         tokio::task::block_in_place(|| drop(demo));
         agent.shutdown().await?;
         collector.shutdown().await?;
@@ -114,34 +129,72 @@ pub(crate) fn up(args: &UpArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Both halves go on with what the file says now, or, where it is wrong, with what they have.
+async fn reload_both(args: &UpArgs, collector: &Collector, agent: &Agent) -> anyhow::Result<Vec<String>> {
+    let (collector_settings, mut agent_settings) = resolve(args)?;
+    agent_settings.collector = format!("http://{}", collector.push);
+    let mut needs_restart = agent.reload(&agent_settings).await?;
+    needs_restart.extend(collector.reload(&collector_settings));
+    needs_restart.dedup();
+    Ok(needs_restart)
+}
+
 pub(crate) fn collector(args: &CollectorArgs) -> anyhow::Result<ExitCode> {
-    let file = args.shared.file()?;
-    let data_dir = args.shared.data_dir(&file, weir_collector::settings::DATA_DIR_DEFAULT);
-    let settings = CollectorSettings::resolve(&file, &args.collector, data_dir).map_err(|error| anyhow!(error))?;
+    let resolve = || {
+        let file = args.shared.file()?;
+        let data_dir = args.shared.data_dir(&file, weir_collector::settings::DATA_DIR_DEFAULT);
+        CollectorSettings::resolve(&file, &args.collector, data_dir).map_err(|error| anyhow!(error))
+    };
+    let mut settings = resolve()?;
     block_on(async {
         let recorder = Recorder::install().context("counting ourselves")?;
         let mut stopped = Stopped::listen()?;
+        let (reload, mut reloads) = reloads(now_ms)?;
+        settings.reload = Some(reload);
         let collector = Collector::start(settings, recorder).await?;
         tracing::info!(page = %collector.http, push = %collector.push, "collecting");
-        stopped.wait().await;
+        loop {
+            let asked = tokio::select! { () = stopped.wait() => break, asked = reloads.asked() => asked };
+            asked.answer(resolve().map(|settings| collector.reload(&settings)).map_err(|error| format!("{error:#}")));
+        }
         collector.shutdown().await?;
         Ok(ExitCode::SUCCESS)
     })
 }
 
 pub(crate) fn agent(args: &AgentArgs) -> anyhow::Result<ExitCode> {
-    let file = args.shared.file()?;
-    let data_dir = args.shared.data_dir(&file, weir_collector::settings::DATA_DIR_DEFAULT);
-    let mut settings = AgentSettings::resolve(&file, &args.agent, data_dir).map_err(|error| anyhow!(error))?;
+    let resolve = || {
+        let file = args.shared.file()?;
+        let data_dir = args.shared.data_dir(&file, weir_collector::settings::DATA_DIR_DEFAULT);
+        AgentSettings::resolve(&file, &args.agent, data_dir).map_err(|error| anyhow!(error))
+    };
+    let mut settings = resolve()?;
     block_on(async {
         settings.recorder = Some(Recorder::install().context("counting ourselves")?);
         let mut stopped = Stopped::listen()?;
+        let (reload, mut reloads) = reloads(now_ms)?;
+        settings.reload = Some(reload);
         let mut agent = Agent::start(settings).await?;
         tracing::info!(grpc = %agent.otlp_grpc, http = %agent.otlp_http, "taking OTLP");
-        let failed = tokio::select! { () = stopped.wait() => None, error = agent.failed() => Some(error) };
+        let failed = loop {
+            let asked = tokio::select! {
+                () = stopped.wait() => break None,
+                error = agent.failed() => break Some(error),
+                asked = reloads.asked() => asked,
+            };
+            let reloaded = match resolve() {
+                Ok(settings) => agent.reload(&settings).await.map_err(|error| error.to_string()),
+                Err(error) => Err(format!("{error:#}")),
+            };
+            asked.answer(reloaded);
+        };
         agent.shutdown().await?;
         failed.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
     })
+}
+
+fn now_ms() -> i64 {
+    weir_collector::wall_clock_ns() / 1_000_000
 }
 
 /// What a person sees who has just started it.

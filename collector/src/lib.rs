@@ -20,7 +20,7 @@ mod trace;
 
 pub use settings::{CollectorFlags, CollectorSettings};
 pub use start::{Collector, CollectorError};
-pub use weir_receive::raise_open_files;
+pub use weir_receive::{Reload, Reloads, raise_open_files, reloads};
 
 /// Nanoseconds since the epoch, by this machine's clock.
 ///

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tracing::{error, info};
-use weir_collector::{Collector, CollectorFlags, CollectorSettings, raise_open_files, settings};
+use weir_collector::{
+    Collector, CollectorFlags, CollectorSettings, raise_open_files, reloads, settings, wall_clock_ns,
+};
 use weir_observe::Recorder;
 use weir_proto::config::ConfigFile;
 
@@ -35,10 +37,11 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     raise_open_files();
-    let outcome = settings().and_then(|settings| {
+    let args = Args::parse();
+    let outcome = resolve(&args).and_then(|settings| {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| error.to_string())?;
-        runtime.block_on(run(settings))
+        runtime.block_on(run(&args, settings))
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,8 +52,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn settings() -> Result<CollectorSettings, String> {
-    let args = Args::parse();
+fn resolve(args: &Args) -> Result<CollectorSettings, String> {
     let file = match &args.config {
         None => ConfigFile::default(),
         Some(path) => {
@@ -59,20 +61,26 @@ fn settings() -> Result<CollectorSettings, String> {
                 .map_err(|error| format!("{}: {error}", path.display()))?
         }
     };
-    let data_dir = args.data_dir.or_else(|| file.weir.data_dir.clone().map(PathBuf::from));
+    let data_dir = args.data_dir.clone().or_else(|| file.weir.data_dir.clone().map(PathBuf::from));
     let data_dir = data_dir.unwrap_or_else(|| settings::DATA_DIR_DEFAULT.into());
     CollectorSettings::resolve(&file, &args.flags, data_dir)
 }
 
-async fn run(settings: CollectorSettings) -> Result<(), String> {
+async fn run(args: &Args, mut settings: CollectorSettings) -> Result<(), String> {
     let recorder = Recorder::install().map_err(|error| error.to_string())?;
+    let (reload, mut reloads) = reloads(|| wall_clock_ns() / 1_000_000).map_err(|error| error.to_string())?;
+    settings.reload = Some(reload);
     let mut stop =
         tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).map_err(|error| error.to_string())?;
     let collector = Collector::start(settings, recorder).await.map_err(|error| error.to_string())?;
     info!(page = %collector.http, push = %collector.push, "collecting");
-    tokio::select! {
-        _ = stop.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+    loop {
+        let asked = tokio::select! {
+            _ = stop.recv() => break,
+            _ = tokio::signal::ctrl_c() => break,
+            asked = reloads.asked() => asked,
+        };
+        asked.answer(resolve(args).map(|settings| collector.reload(&settings)));
     }
     info!("stopping");
     collector.shutdown().await.map_err(|error| error.to_string())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use weir_proto::config::ConfigFile;
-use weir_receive::{Listen, ReceiveSettings};
+use weir_receive::{Listen, ReceiveSettings, Reload};
 
 /// Where the page and the HTTP APIs listen when nobody says.
 pub const LISTEN_DEFAULT: &str = "127.0.0.1:9347";
@@ -59,6 +59,8 @@ pub struct CollectorSettings {
     pub compaction_interval: Duration,
     /// Bounds of the OTLP edge.
     pub receive: ReceiveSettings,
+    /// Asked by `POST /-/reload`; `None` when nobody would answer.
+    pub reload: Option<Reload>,
 }
 
 impl CollectorSettings {
@@ -88,7 +90,17 @@ impl CollectorSettings {
             traces_flush_interval: metrics_flush_interval.min(TRACES_FLUSH_MAX),
             compaction_interval: weir.compaction_interval.map_or(COMPACTION_DEFAULT, |interval| interval.0),
             receive: ReceiveSettings::default(),
+            reload: None,
         })
+    }
+
+    /// What only a restart changes.
+    pub(crate) fn fixed(&self) -> [(&'static str, String); 3] {
+        [
+            ("weir.listen", self.listen.address.clone()),
+            ("weir.push", self.push.address.clone()),
+            ("weir.data_dir", self.data_dir.display().to_string()),
+        ]
     }
 }
 

@@ -9,10 +9,10 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use weir_observe::{Reader, Recorder};
-use weir_proto::{KeyValue, Resource};
+use weir_proto::{KeyValue, Resource, names};
 use weir_query::{Engine, EngineSettings};
-use weir_receive::{ListenError, Receiver, ServeSettings, serve};
-use weir_store::{Clock, FaultHook, Store, StoreError, StoreOptions};
+use weir_receive::{ListenError, Receiver, ServeSettings, needs_restart, serve};
+use weir_store::{Clock, FaultHook, Store, StoreError, StoreOptions, Tuning};
 
 use crate::arrivals::Arrivals;
 use crate::gate::Gate;
@@ -39,7 +39,10 @@ pub struct Collector {
     servers: JoinSet<()>,
     chores: JoinSet<()>,
     store: Store,
+    engine: Arc<Engine>,
     arrivals: Arc<Arrivals>,
+    /// What only a restart changes, as it is.
+    fixed: [(&'static str, String); 3],
     spans: Option<Spans>,
 }
 
@@ -108,7 +111,10 @@ impl Collector {
         let otlp = weir_receive::router(&Receiver::new(Arc::clone(&ingest), settings.receive.clone()));
         push_gate.open(push::router(Arc::clone(&ingest), stop.clone()).merge(otlp.clone()));
         let state = http_state(&settings, &store, Arc::clone(&arrivals), recorder.clone())?;
+        let engine = Arc::clone(&state.engine);
         let questions = http::router(state).layer(axum::middleware::from_fn(trace::observe));
+        let questions = settings.reload.iter().fold(questions, |router, reload| router.merge(reload.router()));
+        let fixed = settings.fixed();
         http_gate
             .open(weir_receive::http_router(&Receiver::new(Arc::clone(&ingest), settings.receive)).merge(questions));
 
@@ -117,7 +123,16 @@ impl Collector {
         chores.spawn(expire_graph(ingest, stop.clone()));
         let spans = Spans::start(&format!("http://{push_at}"), span_resource());
         let spans = spans.inspect_err(|error| tracing::warn!(%error, "our own spans are not exported")).ok();
-        Ok(Self { http: http_at, push: push_at, stop, servers, chores, store, arrivals, spans })
+        Ok(Self { http: http_at, push: push_at, stop, servers, chores, store, engine, arrivals, fixed, spans })
+    }
+
+    /// Goes on with `settings`: retention, memory, and how often is flushed and compacted. Gives back a line for
+    /// everything else that is said otherwise, since that needs a restart.
+    #[must_use]
+    pub fn reload(&self, settings: &CollectorSettings) -> Vec<String> {
+        self.store.retune(tuning(settings));
+        self.engine.set_retention_ms(retention_ms(settings));
+        needs_restart(&self.fixed, &settings.fixed())
     }
 
     /// The store, for what runs in the same process.
@@ -181,18 +196,25 @@ async fn expire_graph(ingest: Arc<Ingest>, stop: CancellationToken) {
     }
 }
 
-fn store_options(settings: &CollectorSettings, fault: Option<FaultHook>) -> StoreOptions {
-    StoreOptions {
+fn tuning(settings: &CollectorSettings) -> Tuning {
+    Tuning {
         metrics_flush_interval: settings.metrics_flush_interval,
         traces_flush_interval: settings.traces_flush_interval,
         memtable_bytes_max: settings.memtable_bytes_max,
         metrics_retention: settings.retention,
         traces_retention: settings.retention,
         compact_interval: settings.compaction_interval,
+    }
+}
+
+fn store_options(settings: &CollectorSettings, fault: Option<FaultHook>) -> StoreOptions {
+    StoreOptions {
+        tuning: tuning(settings),
         // A reader that lists the files sees each row once, but for the moment between commit and removal. One that
         // has a file open keeps it.
         compact_grace: Duration::ZERO,
         fault,
+        on_work: Some(Arc::new(trace::note_work)),
         ..StoreOptions::new(settings.data_dir.join("collector"), Arc::new(System))
     }
 }
@@ -203,15 +225,21 @@ fn http_state(
     arrivals: Arc<Arrivals>,
     recorder: Recorder,
 ) -> Result<Arc<HttpState>, CollectorError> {
-    let retention_ms = i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX);
-    let engine_settings = EngineSettings { retention_ms, ..EngineSettings::default() };
+    let engine_settings = EngineSettings { retention_ms: retention_ms(settings), ..EngineSettings::default() };
     let from = store.clone();
     let engine = Engine::new(Arc::new(move || from.snapshot()), engine_settings);
     let engine = engine.map_err(|error| system("starting the query engine", &error))?;
     let mut state = HttpState::new(Arc::new(engine), wall_clock_ns);
     state.metrics = Box::new(move || recorder.text());
+    if let Some(reload) = settings.reload.clone() {
+        state.config = Box::new(move || reload.last());
+    }
     state.arrivals = Box::new(move || serde_json::json!(arrivals.report(wall_clock_ns())));
     Ok(Arc::new(state))
+}
+
+fn retention_ms(settings: &CollectorSettings) -> i64 {
+    i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn local(listener: &tokio::net::TcpListener) -> Result<SocketAddr, CollectorError> {
@@ -228,7 +256,7 @@ fn own_attributes() -> Vec<(&'static str, String)> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let instance = INSTANCE.get_or_init(|| format!("{host}:{}", std::process::id()));
     vec![
-        ("service.name", "weir".to_owned()),
+        ("service.name", names::OWN_SERVICES[0].to_owned()),
         ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
         ("service.instance.id", instance.clone()),
         ("host.name", host),

@@ -1,9 +1,11 @@
-//! Our own spans, by the ordinary OpenTelemetry SDK over OTLP into ourselves: one SERVER span per request to an API.
+//! Our own spans, by the ordinary OpenTelemetry SDK over OTLP into ourselves: one SERVER span per request to an API, one
+//! INTERNAL span per flush and per merge.
 //!
-//! Requests that carry telemetry, and those that probes and Prometheus make, are not traced: the work that Weir's
-//! own signals cause must not cause signals.
+//! Requests that carry telemetry, and those that probes and Prometheus make, are not traced, nor is a flush or merge of
+//! parts that hold nothing but our own telemetry: the work that Weir's own signals cause must not cause signals. An idle
+//! collector would else flush the span of its last flush for ever.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
@@ -13,6 +15,8 @@ use opentelemetry::{KeyValue, global};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
+use weir_proto::names;
+use weir_store::{PartEntry, Work, WorkKind};
 
 /// Name of the instrumentation scope.
 const SCOPE: &str = "weir";
@@ -25,7 +29,7 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 pub(crate) struct Spans(SdkTracerProvider);
 
 impl Spans {
-    /// Exports to the OTLP/gRPC endpoint at `endpoint` as service `weir`.
+    /// Exports to the OTLP/gRPC endpoint at `endpoint` as who `resource` says.
     ///
     /// # Errors
     /// When the endpoint is no URL.
@@ -53,6 +57,49 @@ impl Spans {
 /// Whether a request to `path` is somebody's question, not telemetry or a probe.
 fn is_traced(path: &str) -> bool {
     path.starts_with("/api/") && !path.ends_with("/write")
+}
+
+/// A span of a flush or merge that was not only of our own telemetry.
+pub(crate) fn note_work(work: &Work<'_>) {
+    if work.outcome.is_ok_and(|parts| parts.iter().all(is_our_own)) {
+        return;
+    }
+    let name = match work.kind {
+        WorkKind::Flush => "flush",
+        WorkKind::Compact => "compact",
+    };
+    let at = |ns: i64| SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
+    let tracer = global::tracer_provider().tracer(SCOPE);
+    let mut attributes = vec![KeyValue::new("weir.signal", work.signal.as_str())];
+    if work.kind == WorkKind::Compact {
+        attributes.push(KeyValue::new("weir.parts_in", count(work.parts_in as u64)));
+    }
+    if let Ok(parts) = work.outcome {
+        let sum = |of: fn(&PartEntry) -> u64| count(parts.iter().map(of).sum());
+        attributes.extend([
+            KeyValue::new("weir.parts", count(parts.len() as u64)),
+            KeyValue::new("weir.rows", sum(|part| part.rows)),
+            KeyValue::new("weir.bytes", sum(|part| part.bytes)),
+            KeyValue::new("weir.level", i64::from(parts.iter().map(|part| part.level).max().unwrap_or(0))),
+        ]);
+    }
+    let builder = tracer.span_builder(format!("{name} {}", work.signal.as_str()));
+    let builder = builder.with_kind(SpanKind::Internal).with_start_time(at(work.time_ns.0));
+    let mut span = builder.with_attributes(attributes).start(&tracer);
+    if let Err(error) = work.outcome {
+        span.set_attribute(KeyValue::new("error.type", format!("{:?}", error.kind()).to_lowercase()));
+        span.set_status(Status::error(error.to_string()));
+    }
+    span.end_with_timestamp(at(work.time_ns.1));
+}
+
+fn is_our_own(part: &PartEntry) -> bool {
+    let services = part.services.as_deref().unwrap_or_default();
+    !services.is_empty() && services.iter().all(|service| names::OWN_SERVICES.contains(&service.as_str()))
+}
+
+fn count(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Middleware: a span around each question.

@@ -54,6 +54,12 @@ own_metrics! {
     RECEIVE_REFUSED_ITEMS = "weir_receive_refused_items_total", Counter, ["signal", "reason"],
         "Points, spans or parts of them that were refused one by one, in requests otherwise taken.";
 
+    // config: the configuration file.
+    CONFIG_RELOAD_SUCCESSFUL = "weir_config_last_reload_successful", Gauge, [],
+        "Whether the last attempt to load the configuration succeeded.";
+    CONFIG_RELOAD_SUCCESS_TIME = "weir_config_last_reload_success_timestamp_seconds", Gauge, [],
+        "When the configuration was last loaded, unix seconds.";
+
     // batch: what the agent joins before its queue.
     BATCH_RECORDS = "weir_batch_records_total", Counter, ["outcome"],
         "Records given to the queue: durable, full or failed.";

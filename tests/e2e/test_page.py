@@ -81,13 +81,13 @@ def test_the_fault_shows_in_one_version_only(demo):
 
 
 def test_weir_observes_itself(demo):
-    until("our own metrics are stored", lambda: demo.value('count({service_name="weir"})') > 10, 60)
+    until("our own metrics are stored", lambda: demo.value('count({service_name="weir-collector"})') > 10, 60)
     status, _, body = fetch(demo.url + "/metrics")
     assert status == 200 and b"# TYPE weir_" in body
     until(
         "our own spans are stored",
-        lambda: demo.sql("select count(*) as n from spans where service_name = 'weir'")[0]["n"] > 0,
+        lambda: demo.sql("select count(*) as n from spans where service_name = 'weir-collector'")[0]["n"] > 0,
         60,
     )
     arrivals = demo.json("/api/weir/v1/arrivals")
-    assert {row["service"] for row in arrivals["senders"]} >= {"shop/checkout", "weir"}
+    assert {row["service"] for row in arrivals["senders"]} >= {"shop/checkout", "weir-collector"}

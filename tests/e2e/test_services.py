@@ -98,7 +98,7 @@ def test_a_missing_sdk_is_explained(weir, tmp_path):
 
 def test_sql_and_promql_agree(weir):
     # Weir's own service goes on answering while it is counted.
-    rows = weir.sql("select service_name, count(*) as n from spans where kind = 2 and service_name <> 'weir' group by 1")
+    rows = weir.sql("select service_name, count(*) as n from spans where kind = 2 and service_name <> 'weir-collector' group by 1")
     assert len(rows) >= 6
     for row in rows:
         counted = weir.value(f'sum(histogram_count({RED}{{service_name="{row["service_name"]}",{SERVER}}}))')

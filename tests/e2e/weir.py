@@ -152,3 +152,19 @@ class Weir(Process):
             **(env or {}),
         }
         return Process([*words, "--", *command], log or self.folder / f"{service or 'app'}.log", env=environment)
+
+
+class Collector(Weir):
+    """`weir collector` on ports of its own."""
+
+    def __init__(self, folder, config):
+        self.folder = pathlib.Path(folder)
+        self.data_dir = self.folder / "data"
+        self.ports = {name: free_port() for name in ("listen", "push")}
+        self.url = f"http://127.0.0.1:{self.ports['listen']}"
+        path = self.folder / "collector.yaml"
+        path.write_text(config)
+        command = [WEIR, "collector", "--config", path, "--data-dir", self.data_dir]
+        for name, port in self.ports.items():
+            command += [f"--{name}", f"127.0.0.1:{port}"]
+        Process.__init__(self, command, self.folder / "collector.log", env={**os.environ, "RUST_LOG": "warn"})

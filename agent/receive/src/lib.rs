@@ -8,6 +8,9 @@
 //!                        ▲                                                  │
 //!                        └──────────── answer: partial_success, or refusal ◀┘  (codes made in refusal.rs only)
 //! ```
+//! Also here, since agent and collector have it alike: binding ports (`listen`), serving them (`serve`), and being asked
+//! to reload (`reload`).
+//!
 //! Owned here: the byte budget of requests in flight and the pool of stateful readers. Used by the agent (4317, 4318)
 //! and by the collector (its own OTLP); both ports answer both protocols, so a sender that mixes them up is served.
 //!
@@ -26,6 +29,7 @@ mod json;
 mod listen;
 mod receiver;
 mod refusal;
+mod reload;
 mod serve;
 mod sink;
 
@@ -34,6 +38,7 @@ pub use http::http_router;
 pub use listen::{Listen, ListenError};
 pub use receiver::{ReceiveSettings, Receiver, Signal};
 pub use refusal::{Refusal, RefusalKind};
+pub use reload::{Asked, Reload, Reloaded, Reloads, needs_restart, reloads};
 pub use serve::{ServeSettings, raise_open_files, serve};
 pub use sink::{NotTaken, Protocol, Sender, Sink, SinkError};
 

@@ -8,6 +8,7 @@
 //! ```
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use weir_promql::engine::{Engine as PromEngine, QueryRange};
 use weir_promql::options::{EngineOptions, QueryOptions};
@@ -29,7 +30,7 @@ pub struct Engine {
     snapshots: Snapshots,
     promql: PromEngine,
     sql: Sql,
-    retention_ms: i64,
+    retention_ms: AtomicI64,
 }
 
 /// Limits of an engine, and what it must know about the store.
@@ -59,7 +60,7 @@ impl Engine {
     /// When threads cannot be started.
     pub fn new(snapshots: Snapshots, settings: EngineSettings) -> Result<Self, QueryError> {
         let EngineSettings { promql, sql, retention_ms } = settings;
-        Ok(Self { snapshots, promql: PromEngine::new(promql), sql: Sql::new(sql)?, retention_ms })
+        Ok(Self { snapshots, promql: PromEngine::new(promql), sql: Sql::new(sql)?, retention_ms: retention_ms.into() })
     }
 
     /// What is stored now.
@@ -71,7 +72,12 @@ impl Engine {
     /// How long metrics are kept, in ms; 0 for ever.
     #[must_use]
     pub fn retention_ms(&self) -> i64 {
-        self.retention_ms
+        self.retention_ms.load(Ordering::Relaxed)
+    }
+
+    /// Told when the store keeps metrics for another time.
+    pub fn set_retention_ms(&self, retention_ms: i64) {
+        self.retention_ms.store(retention_ms, Ordering::Relaxed);
     }
 
     /// The limits of PromQL.

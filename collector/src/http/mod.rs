@@ -42,6 +42,8 @@ pub struct HttpState {
     pub ready: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// Our own metrics in the text format of Prometheus.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// Whether the configuration was last loaded well, and when it was, ms.
+    pub config: Box<dyn Fn() -> (bool, i64) + Send + Sync>,
     /// Who sends what, how fresh, what was refused: the body of `arrivals`.
     pub arrivals: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
     started_ms: i64,
@@ -52,9 +54,11 @@ impl HttpState {
     /// Answers from `engine`, at the time that `now_ns` tells; ready at once, without metrics and arrivals.
     #[must_use]
     pub fn new(engine: Arc<Engine>, now_ns: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        let started_ms = now_ns().div_euclid(1_000_000);
         Self {
             engine,
-            started_ms: now_ns().div_euclid(1_000_000),
+            started_ms,
+            config: Box::new(move || (true, started_ms)),
             now_ns: Box::new(now_ns),
             ready: Box::new(|| Ok(())),
             metrics: Box::new(String::new),

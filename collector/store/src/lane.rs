@@ -19,7 +19,7 @@ use crate::manifest::{Commit, Manifest};
 use crate::metrics::memtable::MetricMemtable;
 use crate::metrics::read::MetricPart;
 use crate::metrics::registry::SeriesRegistry;
-use crate::options::StoreOptions;
+use crate::options::{StoreOptions, WorkKind};
 use crate::part::{Part, PartEntry, Signal};
 use crate::traces::{SpanMemtable, SpanPart};
 use crate::{metrics as metric_tables, traces};
@@ -223,23 +223,10 @@ impl<T: Table> Lane<T> {
             let first = live.frozen.front()?;
             Some((Arc::clone(&first.memtable), first.wal_floor, Arc::clone(&first.taken)))
         }) {
-            let mut begun = Vec::new();
-            let written = T::write(&options.dir, &memtable, &mut || {
-                let id = new_id();
-                begun.push(id.clone());
-                id
-            });
-            let written = written.inspect_err(|_| remove_begun(&options.dir, T::SIGNAL, &begun))?;
-            options.fault("flush");
-            let commit = Commit {
-                added: written.into_iter().map(|entry| PartEntry { order: 0, ..entry }).collect(),
-                wal_floor: Some(wal_floor),
-                taken: Some(taken),
-                ..Commit::default()
-            };
-            let committed = self.manifest().commit(commit);
-            let added = committed.inspect_err(|_| remove_begun(&options.dir, T::SIGNAL, &begun))?;
-            options.fault("commit");
+            let added = options.observed((WorkKind::Flush, T::SIGNAL, 0), || {
+                let commit = Commit { wal_floor: Some(wal_floor), taken: Some(taken), ..Commit::default() };
+                self.flush_one(options, &memtable, commit, new_id)
+            })?;
             self.change(|live| {
                 live.frozen.pop_front();
                 let open = |entry| T::open(Part::new(&options.dir, entry), &self.registry);
@@ -248,6 +235,29 @@ impl<T: Table> Lane<T> {
             self.released.fetch_max(wal_floor, Ordering::AcqRel);
         }
         Ok(())
+    }
+
+    /// Writes a memtable's parts and makes them live with `commit`.
+    fn flush_one(
+        &self,
+        options: &StoreOptions,
+        memtable: &T::Memtable,
+        commit: Commit,
+        new_id: &mut dyn FnMut() -> String,
+    ) -> Result<Vec<PartEntry>, StoreError> {
+        let mut begun = Vec::new();
+        let written = T::write(&options.dir, memtable, &mut || {
+            let id = new_id();
+            begun.push(id.clone());
+            id
+        });
+        let written = written.inspect_err(|_| remove_begun(&options.dir, T::SIGNAL, &begun))?;
+        options.fault("flush");
+        let added = written.into_iter().map(|entry| PartEntry { order: 0, ..entry }).collect();
+        let committed = self.manifest().commit(Commit { added, ..commit });
+        let added = committed.inspect_err(|_| remove_begun(&options.dir, T::SIGNAL, &begun))?;
+        options.fault("commit");
+        Ok(added)
     }
 
     /// Replaces live parts by one (or none), if they are all still live.

@@ -51,7 +51,7 @@ pub use metrics::{
     Column, Exemplar, HistogramChunk, HistogramPoint, IndexedSeries, LabelMatcher, LabelTest, METRIC_NAME, NumberChunk,
     NumberRow, NumberRows, RowValues, SeriesIndex, Starts, Timeline, merge_histograms, merge_numbers,
 };
-pub use options::{Appended, Clock, Delivery, FaultHook, StoreOptions};
+pub use options::{Appended, Clock, Delivery, FaultHook, StoreOptions, Tuning, Work, WorkKind, WorkObserver};
 pub use part::{Part, PartEntry, PartFile, Signal, TENANT};
 pub use snapshot::{Chunks, Partition, Snapshot};
 pub use store::{PartsStatus, Store, StoreStatus};

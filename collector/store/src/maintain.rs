@@ -16,6 +16,7 @@ use weir_proto::names;
 use crate::error::StoreError;
 use crate::lane::{Lane, Table, remove_begun};
 use crate::metrics::read::MetricPart;
+use crate::options::WorkKind;
 use crate::recover;
 use crate::shared::Shared;
 use crate::tiers;
@@ -47,15 +48,15 @@ pub(crate) struct Flusher {
 
 impl Flusher {
     pub(crate) fn run(self) {
-        let options = &self.shared.options;
-        let (every_metrics, every_spans) = (options.metrics_flush_interval, options.traces_flush_interval);
         let start = Instant::now();
-        let (mut metrics_due, mut spans_due) = (start + every_metrics, start + every_spans);
+        let (mut metrics_last, mut spans_last, mut last_flush) = (start, start, start);
         let mut retry_at: Option<Instant> = None;
-        let mut last_flush = start;
         loop {
-            let next = [Some(metrics_due), Some(spans_due), retry_at].into_iter().flatten().min();
-            let wait = next.map_or(every_spans, |next| next.saturating_duration_since(Instant::now()));
+            let tuning = self.shared.tuning();
+            let metrics_due = metrics_last + tuning.metrics_flush_interval;
+            let spans_due = spans_last + tuning.traces_flush_interval;
+            let next = retry_at.map_or(metrics_due.min(spans_due), |retry| retry.min(metrics_due).min(spans_due));
+            let wait = next.saturating_duration_since(Instant::now());
             let mut asker = None;
             let all = match self.wakes.recv_timeout(wait) {
                 // Wakes that queued up during a flush are mostly answered by it.
@@ -78,10 +79,10 @@ impl Flusher {
             last_flush = Instant::now();
             retry_at = flushed.is_err().then(|| last_flush + RETRY);
             if metrics {
-                metrics_due = Instant::now() + every_metrics;
+                metrics_last = last_flush;
             }
             if spans {
-                spans_due = Instant::now() + every_spans;
+                spans_last = last_flush;
             }
             if let Some(asker) = asker {
                 asker.try_send(flushed).ok();
@@ -117,7 +118,7 @@ pub(crate) struct Compactor {
 impl Compactor {
     pub(crate) fn run(self) {
         loop {
-            let asker = match self.wakes.recv_timeout(self.shared.options.compact_interval) {
+            let asker = match self.wakes.recv_timeout(self.shared.tuning().compact_interval) {
                 Ok(Wake::Now(asker)) => Some(asker),
                 Ok(Wake::Due | Wake::Full) | Err(RecvTimeoutError::Timeout) => None,
                 Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => return,
@@ -134,9 +135,9 @@ impl Compactor {
     }
 
     fn pass(&self) -> Result<(), StoreError> {
-        let options = &self.shared.options;
-        let metrics = self.tend(&self.shared.metrics, options.metrics_retention);
-        let spans = self.tend(&self.shared.spans, options.traces_retention);
+        let tuning = self.shared.tuning();
+        let metrics = self.tend(&self.shared.metrics, tuning.metrics_retention);
+        let spans = self.tend(&self.shared.spans, tuning.traces_retention);
         self.trim();
         metrics.and(spans)
     }
@@ -155,8 +156,10 @@ impl Compactor {
         }
         while let Some((inputs, level)) = tiers::choose(&lane.look(|live| live.parts.clone()), now) {
             let id = self.shared.new_id();
-            let merged = T::merge(&options.dir, &inputs, level, id.clone())
-                .inspect_err(|_| remove_begun(&options.dir, T::SIGNAL, &[id]));
+            let merged = options.observed((WorkKind::Compact, T::SIGNAL, inputs.len()), || {
+                let merged = T::merge(&options.dir, &inputs, level, id.clone());
+                Ok(merged.inspect_err(|_| remove_begun(&options.dir, T::SIGNAL, &[id]))?.into_iter().collect())
+            });
             if matches!(merged, Err(StoreError::Corrupt { .. })) {
                 // The input that was found corrupt goes; the others are tried again.
                 if self.set_corrupt_aside(lane)? {
@@ -165,7 +168,7 @@ impl Compactor {
             }
             let merged = merged?;
             options.fault("compact");
-            lane.replace(options, &inputs, merged)?;
+            lane.replace(options, &inputs, merged.into_iter().next())?;
             metrics::counter!(names::STORE_MERGES, "signal" => T::SIGNAL.as_str()).increment(1);
         }
         lane.drop_retired(now.saturating_sub(ns(options.compact_grace)));

@@ -63,7 +63,7 @@ pub(crate) fn replay(shared: &Shared) -> Result<(Log, Taken), StoreError> {
         }
         shared.insert(batch);
         // A log may hold more than memory may: what has been read so far becomes parts on the way.
-        if shared.memtable_bytes() > shared.options.memtable_bytes_max / 2 {
+        if shared.memtable_bytes() > shared.tuning().memtable_bytes_max / 2 {
             bound_met = true;
             let entries = taken.to_entries().into();
             shared.freeze_all(position + 1, &entries);

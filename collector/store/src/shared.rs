@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use weir_proto::Batch;
 
@@ -13,7 +13,7 @@ use crate::error::{ErrorKind, StoreError};
 use crate::lane::{Lane, Table};
 use crate::metrics::read::MetricPart;
 use crate::metrics::registry::SeriesRegistry;
-use crate::options::StoreOptions;
+use crate::options::{StoreOptions, Tuning};
 use crate::part::Signal;
 use crate::recover;
 use crate::reserve::Reserve;
@@ -23,6 +23,8 @@ use crate::traces::{SpanPart, TracesView};
 /// State with more than one user; each field says who may change it by its own lock.
 pub(crate) struct Shared {
     pub(crate) options: StoreOptions,
+    /// That of the options, as it is now; read in a few instructions, changed by a reload.
+    tuning: RwLock<Tuning>,
     pub(crate) metrics: Lane<MetricPart>,
     pub(crate) spans: Lane<SpanPart>,
     pub(crate) counters: Counters,
@@ -61,6 +63,7 @@ impl Shared {
         reserve.take();
         Ok(Self {
             reserve,
+            tuning: RwLock::new(options.tuning),
             options,
             metrics,
             spans,
@@ -81,6 +84,16 @@ impl Shared {
         self.counters.spans.fetch_add(spans, Ordering::Relaxed);
     }
 
+    /// What may change, as it is now.
+    pub(crate) fn tuning(&self) -> Tuning {
+        *self.tuning.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes it.
+    pub(crate) fn retune(&self, tuning: Tuning) {
+        *self.tuning.write().unwrap_or_else(PoisonError::into_inner) = tuning;
+    }
+
     /// Bytes of all memtables.
     pub(crate) fn memtable_bytes(&self) -> u64 {
         self.metrics.memtable_bytes().1 + self.spans.memtable_bytes().1
@@ -90,7 +103,7 @@ impl Shared {
     pub(crate) fn flush_is_due(&self) -> bool {
         let active = self.metrics.memtable_bytes().0 + self.spans.memtable_bytes().0;
         let log = self.counters.wal_bytes.load(Ordering::Relaxed);
-        active > self.options.memtable_bytes_max / 2 || log > self.options.wal_bytes_max / 2
+        active > self.tuning().memtable_bytes_max / 2 || log > self.options.wal_bytes_max / 2
     }
 
     /// Freezes both signals' memtables: everything below the log position `wal_floor` is in them or before them.

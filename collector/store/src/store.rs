@@ -11,7 +11,7 @@ use weir_proto::Batch;
 use crate::error::StoreError;
 use crate::lane::{Lane, Table};
 use crate::maintain::{Compactor, Flusher, Wake};
-use crate::options::{Appended, Delivery, StoreOptions};
+use crate::options::{Appended, Delivery, StoreOptions, Tuning};
 use crate::part::Signal;
 use crate::recover;
 use crate::shared::Shared;
@@ -159,6 +159,20 @@ impl Store {
         ask(&self.running.compactor)
     }
 
+    /// Goes on with `tuning`. What is due sooner by it is done at once.
+    pub fn retune(&self, tuning: Tuning) {
+        self.running.shared.retune(tuning);
+        // Full queues of wakes: they will look at it when they get there.
+        self.running.flusher.try_send(Wake::Due).ok();
+        self.running.compactor.try_send(Wake::Due).ok();
+    }
+
+    /// What may change, as it is now.
+    #[must_use]
+    pub fn tuning(&self) -> Tuning {
+        self.running.shared.tuning()
+    }
+
     /// The store in figures.
     #[must_use]
     pub fn status(&self) -> StoreStatus {
@@ -167,7 +181,7 @@ impl Store {
         let read = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         StoreStatus {
             memtable_bytes: shared.memtable_bytes(),
-            memtable_bytes_max: shared.options.memtable_bytes_max,
+            memtable_bytes_max: shared.tuning().memtable_bytes_max,
             memtable_series: shared.metrics.active().series_count() as u64,
             wal_bytes: read(&counters.wal_bytes),
             wal_bytes_max: shared.options.wal_bytes_max,

@@ -10,6 +10,7 @@ use weir_proto::batch::HistogramLayout;
 use weir_proto::{Batch, Fingerprint, SpanBatch};
 
 use crate::metrics::testing::{push_histogram, push_number, red_series, series};
+use crate::options::Tuning;
 use crate::{
     Appended, Clock, Delivery, ErrorKind, HistogramPoint, LabelMatcher, LabelTest, Snapshot, Store, StoreError,
     StoreOptions, merge_histograms, merge_numbers,
@@ -46,9 +47,12 @@ impl Bench {
     fn options(&self) -> StoreOptions {
         let hour = Duration::from_secs(3_600);
         StoreOptions {
-            metrics_flush_interval: hour,
-            traces_flush_interval: hour,
-            compact_interval: hour,
+            tuning: Tuning {
+                metrics_flush_interval: hour,
+                traces_flush_interval: hour,
+                compact_interval: hour,
+                ..Tuning::default()
+            },
             compact_grace: Duration::from_secs(60),
             ..StoreOptions::new(self.root.path(), Arc::clone(&self.hand) as Arc<dyn Clock>)
         }
@@ -269,7 +273,8 @@ fn memory_is_bounded() {
             hold.lock().unwrap().recv().ok();
         }
     };
-    let options = StoreOptions { memtable_bytes_max: 100_000, fault: Some(Arc::new(fault)), ..bench.options() };
+    let mut options = StoreOptions { fault: Some(Arc::new(fault)), ..bench.options() };
+    options.tuning.memtable_bytes_max = 100_000;
     let store = Store::open(options).unwrap();
     let mut stored = Vec::new();
     let refused = (0..10_000).find_map(|number| match bench.append(&store, batch(number), None) {
@@ -298,7 +303,9 @@ fn a_long_log_is_replayed_in_bounded_memory() {
         bench.append(&store, batch(number), delivery(number.cast_unsigned(), 0)).unwrap();
     }
     drop(store);
-    let store = Store::open(StoreOptions { memtable_bytes_max: 50_000, ..bench.options() }).unwrap();
+    let mut options = bench.options();
+    options.tuning.memtable_bytes_max = 50_000;
+    let store = Store::open(options).unwrap();
     assert!(store.status().parts[0].parts > 1, "replay flushed on the way");
     assert_holds(&store, &numbers);
     drop(store);

@@ -156,7 +156,7 @@ impl Writer {
                 return answer(append, Err(StoreError::Full(reason.to_owned())));
             }
         }
-        let full = self.shared.options.memtable_bytes_max;
+        let full = self.shared.tuning().memtable_bytes_max;
         if self.shared.memtable_bytes() > full {
             self.wake_flusher(Wake::Due);
             let reason = format!("memtables hold more than {} MiB; flushing", full >> 20);

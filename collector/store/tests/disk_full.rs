@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use weir_proto::identity::SeriesParts;
 use weir_proto::{Attributes, Batch, MetricKind, Resource, Scope, SeriesIdentity, Temporality};
-use weir_store::{Clock, ErrorKind, Store, StoreOptions};
+use weir_store::{Clock, ErrorKind, Store, StoreOptions, Tuning};
 
 const DIR: &str = "WEIR_TEST_SMALL_DISK";
 const POINTS: usize = 500;
@@ -43,8 +43,7 @@ impl Clock for Stopped {
 fn fill(dir: &Path) {
     let hour = Duration::from_secs(3_600);
     let options = StoreOptions {
-        metrics_flush_interval: hour,
-        traces_flush_interval: hour,
+        tuning: Tuning { metrics_flush_interval: hour, traces_flush_interval: hour, ..Tuning::default() },
         wal_bytes_max: 16 << 20,
         ..StoreOptions::new(dir.join("data"), Arc::new(Stopped))
     };

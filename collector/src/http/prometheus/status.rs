@@ -32,11 +32,14 @@ pub(super) async fn buildinfo() -> Answer {
 }
 
 pub(super) async fn runtimeinfo(State(state): State<Arc<HttpState>>) -> Answer {
+    let (reloaded, config_ms) = (state.config)();
     answer(&json!({
         "startTime": rfc3339(state.started_ms),
         "CWD": "",
-        "reloadConfigSuccess": true,
-        "lastConfigTime": rfc3339(state.started_ms),
+        "hostname": rustix::system::uname().nodename().to_string_lossy(),
+        "serverTime": rfc3339(state.now_ms()),
+        "reloadConfigSuccess": reloaded,
+        "lastConfigTime": rfc3339(config_ms),
         "corruptionCount": 0,
         "goroutineCount": 0,
         "GOMAXPROCS": std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
