@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from otlp import Sender, quiet_environment
-from weir import AGENT, TARGET, Process, Weir, fetch, free_port, until
+from weir import TARGET, Agent, Process, Weir, fetch, free_port, until
 
 VICTIM = TARGET / "release" / "weir-victim"
 LOAD = TARGET / "release" / "weir-load"
@@ -77,24 +77,9 @@ def test_collector_dies_everywhere(tmp_path, started, path):
     victim = Victim(tmp_path)
     url = victim.url
     if path == "agent":
-        ports = {"grpc": free_port(), "http": free_port()}
-        agent = Process(
-            [
-                AGENT,
-                "--data-dir",
-                tmp_path / "agent",
-                "--otlp-grpc",
-                f"127.0.0.1:{ports['grpc']}",
-                "--otlp-http",
-                f"127.0.0.1:{ports['http']}",
-                "--collector",
-                f"http://127.0.0.1:{victim.ports['push']}",
-            ],
-            tmp_path / "agent.log",
-            env=quiet_environment(),
-        )
+        agent = Agent(tmp_path, victim.ports["push"])
         started(agent)
-        url = f"http://127.0.0.1:{ports['http']}"
+        url = agent.url
     started(victim.start("never"))
     victim.wait_ready()
     senders = [Sender(url, f"crash-{number}", 1 + number * 10_000_000) for number in range(3)]
@@ -176,28 +161,14 @@ def test_agent_dies_at_random_moments(tmp_path, started):
     victim = Victim(tmp_path)
     started(victim.start("never"))
     victim.wait_ready()
-    ports = {"grpc": free_port(), "http": free_port()}
-    command = [
-        AGENT,
-        "--data-dir",
-        tmp_path / "agent",
-        "--otlp-grpc",
-        f"127.0.0.1:{ports['grpc']}",
-        "--otlp-http",
-        f"127.0.0.1:{ports['http']}",
-        "--collector",
-        f"http://127.0.0.1:{victim.ports['push']}",
-    ]
-    url = f"http://127.0.0.1:{ports['http']}"
-    sender = Sender(url, "crash-agent", 1)
+    agent = Agent(tmp_path, victim.ports["push"])
+    sender = Sender(agent.url, "crash-agent", 1)
     chance = random.Random(11)
-    agent = Process(command, tmp_path / "agent.log", env=quiet_environment())
     sender.start()
     for _ in range(8):
         time.sleep(chance.uniform(0.2, 1.2))
         agent.kill()
-        agent = Process(command, tmp_path / "agent.log", env=quiet_environment())
-        until("the agent answers", lambda: fetch(url + "/v1/logs", b"")[0] >= 400, 15)
+        agent.start().wait_ready()
     started(agent)
     time.sleep(1)
     sender.finish()
@@ -208,26 +179,10 @@ def test_agent_dies_at_random_moments(tmp_path, started):
 def test_newest_first_after_an_outage(tmp_path, started):
     """The collector is away while the agent takes data; when it is back, what is new is seen before what is old."""
     victim = Victim(tmp_path)
-    ports = {"grpc": free_port(), "http": free_port()}
-    agent = Process(
-        [
-            AGENT,
-            "--data-dir",
-            tmp_path / "agent",
-            "--otlp-grpc",
-            f"127.0.0.1:{ports['grpc']}",
-            "--otlp-http",
-            f"127.0.0.1:{ports['http']}",
-            "--collector",
-            f"http://127.0.0.1:{victim.ports['push']}",
-        ],
-        tmp_path / "agent.log",
-        env=quiet_environment(),
-    )
+    agent = Agent(tmp_path, victim.ports["push"])
     started(agent)
-    url = f"http://127.0.0.1:{ports['http']}"
-    until("the agent answers", lambda: fetch(url + "/v1/logs", b"")[0] >= 400, 15)
-    sender = Sender(url, "crash-outage", 1)
+    agent.wait_ready()
+    sender = Sender(agent.url, "crash-outage", 1)
     sender.start()
     time.sleep(10)
     started(victim.start("never"))

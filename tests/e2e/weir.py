@@ -168,3 +168,24 @@ class Collector(Weir):
         for name, port in self.ports.items():
             command += [f"--{name}", f"127.0.0.1:{port}"]
         Process.__init__(self, command, self.folder / "collector.log", env={**os.environ, "RUST_LOG": "warn"})
+
+
+class Agent(Process):
+    """`weir-agent` on ports of its own, pushing to the collector's `push` port; started again on the same ones."""
+
+    def __init__(self, folder, push):
+        ports = {name: free_port() for name in ("otlp-grpc", "otlp-http")}
+        self.url = f"http://127.0.0.1:{ports['otlp-http']}"
+        self.folder = pathlib.Path(folder)
+        self.command = [AGENT, "--data-dir", self.folder / "agent", "--collector", f"http://127.0.0.1:{push}"]
+        for name, port in ports.items():
+            self.command += [f"--{name}", f"127.0.0.1:{port}"]
+        self.start()
+
+    def start(self):
+        super().__init__(self.command, self.folder / "agent.log", env={**os.environ, "RUST_LOG": "warn"})
+        return self
+
+    def wait_ready(self):
+        until("the agent answers", lambda: fetch(self.url + "/-/ready")[0] == 200, 15)
+        return self

@@ -436,13 +436,19 @@ async fn serving_ends_after_stop_once_open_requests_are_answered() {
     let body = traces_request(2, 0).encode_to_vec();
     let mut connection = TcpStream::connect(address).await.unwrap();
     let head = format!(
-        "POST /v1/traces HTTP/1.1\r\nhost: weir\r\ncontent-type: application/x-protobuf\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/traces HTTP/1.1\r\nhost: weir\r\ncontent-type: application/x-protobuf\r\nexpect: 100-continue\r\n\
+         content-length: {}\r\n\r\n",
         body.len()
     );
     connection.write_all(head.as_bytes()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(30)).await;
+    // It says so when it waits for the body.
+    let mut waits = [0; 25];
+    connection.read_exact(&mut waits).await.unwrap();
+    assert_eq!(&waits, b"HTTP/1.1 100 Continue\r\n\r\n");
     stop.send(()).unwrap();
-    tokio::time::sleep(Duration::from_millis(30)).await;
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
     connection.write_all(&body).await.unwrap();
     let mut answer = Vec::new();
     connection.read_to_end(&mut answer).await.unwrap();

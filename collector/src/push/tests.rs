@@ -226,11 +226,13 @@ async fn pending_batches_are_bounded() {
     for (at, frame) in frames(&values).into_iter().enumerate() {
         stream.frame(0, at as u64, at == 0, frame).await;
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(world.ingest.at_once_max.load(Ordering::SeqCst), 8);
+    while world.ingest.at_once.load(Ordering::SeqCst) < 8 {
+        tokio::task::yield_now().await;
+    }
     world.ingest.gate.lock().unwrap().take();
     gate.notify_waiters();
     assert_eq!(stream.acks(20).await, (0..20).collect::<Vec<_>>());
+    assert_eq!(world.ingest.at_once_max.load(Ordering::SeqCst), 8);
 }
 
 /// All streams share one budget for decoded batches: with room for one, one at a time is stored, and all are.
