@@ -6,6 +6,7 @@ mod ask;
 mod check;
 mod demo;
 mod doctor;
+mod front_door;
 mod query;
 mod run;
 mod scripts;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!  push ──────────────▶┐
+//!  remote write ──────▶┤
 //!  OTLP ─▶ RED ───────▶┼─▶ service graph ─▶ Store::append (WAL, fsync) ─▶ arrivals noted ─▶ answer
 //!  our own readings ──▶┘        ▲ retract ◀────── not stored, or a repeat
 //! ```
@@ -24,6 +25,8 @@ use crate::wall_clock_ns;
 
 /// How long a sender waits when memory or disk is full: a flush takes about that long.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
+/// How arrivals call who writes remotely.
+const REMOTE_WRITE: &str = "remote write";
 /// Spans that are looked at on the async thread; RED and graph of more take longer than 100 µs.
 const SPANS_INLINE: usize = 64;
 
@@ -66,6 +69,19 @@ impl Ingest {
         if let Err(error) = self.take(counted, origin).await {
             tracing::debug!(%error, "our own reading was not stored");
         }
+    }
+
+    /// Stores what came by remote write.
+    pub(crate) async fn take_written(&self, batch: Batch) -> Result<Appended, StoreError> {
+        let via = REMOTE_WRITE;
+        let origin = Origin { via: via.into(), sdk: "".into(), delivery: None, spans_need_red: false, name: via };
+        self.take(batch, origin).await
+    }
+
+    /// Notes what a remote write request lost; 0 items when nothing of it was read.
+    pub(crate) fn note_not_written(&self, reason: &'static str, items: u64, message: &str) {
+        let what = RefusedItems { reason, items, message };
+        self.arrivals.note_refusal(REMOTE_WRITE, &what, wall_clock_ns());
     }
 
     /// Stores the edges of calls whose other side never came.

@@ -3,7 +3,8 @@
 //! ```text
 //!  push (9348) ──┐
 //!  OTLP (9348) ──┼─▶ ingest ─▶ store ─▶ snapshot ─▶ query ─▶ http (9347): page, Prometheus, Tempo, /api/weir/v1
-//!  OTLP (9347) ──┘      ▲ service graph, arrivals
+//!  OTLP (9347) ──┤      ▲ service graph, arrivals
+//!  remote write ─┘ (9347)
 //! ```
 //! [`Collector::start`] is the wiring: sockets listen first, the log is replayed behind [`gate`], then requests pass.
 //! [`Collector::shutdown`] follows the data: sockets, then what is being stored, then the store.
@@ -14,6 +15,7 @@ pub mod graph;
 pub mod http;
 pub mod ingest;
 pub mod push;
+mod remote_write;
 pub mod settings;
 mod start;
 mod trace;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use weir_proto::config::ConfigFile;
+use weir_promql::options::EngineOptions;
+use weir_proto::config::{ConfigFile, PromDuration};
 use weir_receive::{Listen, ReceiveSettings, Reload};
 
 /// Where the page and the HTTP APIs listen when nobody says.
@@ -33,10 +34,37 @@ pub struct CollectorFlags {
     /// Where the push stream and OTLP/gRPC listen [default: 127.0.0.1:9348]
     #[arg(long, env = "WEIR_PUSH", value_name = "HOST:PORT")]
     pub push: Option<String>,
-    /// How long metrics and traces are kept, like 15d or 12h [default: 15d]
+    /// How long metrics and traces are kept, like 15d or 12h; 0 for ever [default: 15d]
     #[arg(long, value_name = "DURATION")]
     pub retention: Option<String>,
+    /// How long a sample stands for its series in PromQL [default: 5m]
+    #[arg(long = "query.lookback-delta", value_name = "DURATION")]
+    pub query_lookback_delta: Option<String>,
+    /// How long a PromQL query may run [default: 2m]
+    #[arg(long = "query.timeout", value_name = "DURATION")]
+    pub query_timeout: Option<String>,
+    /// Samples that one PromQL query may hold at one time [default: 50000000]
+    #[arg(long = "query.max-samples", value_name = "N")]
+    pub query_max_samples: Option<u64>,
+    /// Parts of PromQL that are off by default, as Prometheus calls them: promql-experimental-functions,
+    /// promql-duration-expr, promql-extended-range-selectors, promql-binop-fill-modifiers,
+    /// promql-delayed-name-removal, use-start-timestamps
+    #[arg(long = "enable-feature", value_name = "NAME", value_delimiter = ',')]
+    pub enable_feature: Vec<String>,
 }
+
+/// Switches a part of PromQL on.
+type Switch = fn(&mut EngineOptions);
+
+/// What `--enable-feature` knows. Source: Prometheus docs/feature_flags.md.
+const FEATURES: [(&str, Switch); 6] = [
+    ("promql-experimental-functions", |options| options.language.experimental_functions = true),
+    ("promql-duration-expr", |options| options.language.duration_expressions = true),
+    ("promql-extended-range-selectors", |options| options.language.extended_range_selectors = true),
+    ("promql-binop-fill-modifiers", |options| options.language.fill_modifiers = true),
+    ("promql-delayed-name-removal", |options| options.delayed_name_removal = true),
+    ("use-start-timestamps", |options| options.use_start_timestamps = true),
+];
 
 /// What a collector runs with.
 #[derive(Clone, Debug)]
@@ -47,8 +75,8 @@ pub struct CollectorSettings {
     pub push: Listen,
     /// WAL, catalog and tables.
     pub data_dir: PathBuf,
-    /// How long data is kept.
-    pub retention: Duration,
+    /// How long data is kept; `None` for ever.
+    pub retention: Option<Duration>,
     /// Memory for data that is not in files yet.
     pub memtable_bytes_max: u64,
     /// How often metrics are written to files.
@@ -61,6 +89,8 @@ pub struct CollectorSettings {
     pub receive: ReceiveSettings,
     /// Asked by `POST /-/reload`; `None` when nobody would answer.
     pub reload: Option<Reload>,
+    /// How PromQL is answered.
+    pub promql: EngineOptions,
 }
 
 impl CollectorSettings {
@@ -71,26 +101,22 @@ impl CollectorSettings {
     pub fn resolve(file: &ConfigFile, flags: &CollectorFlags, data_dir: PathBuf) -> Result<Self, String> {
         let weir = &file.weir;
         let retention = match &flags.retention {
-            Some(text) => {
-                weir_proto::config::PromDuration::parse(text).map_err(|error| format!("--retention: {error}"))?.0
-            }
+            Some(text) => duration("--retention", text)?,
             None => weir.retention.map_or(RETENTION_DEFAULT, |kept| kept.0),
         };
-        if retention.is_zero() {
-            return Err("retention is 0; everything would be dropped at once".to_owned());
-        }
         let metrics_flush_interval = weir.flush_interval.map_or(FLUSH_DEFAULT, |interval| interval.0);
         Ok(Self {
             listen: Listen::asked_or(flags.listen.as_deref().or(weir.listen.as_deref()), LISTEN_DEFAULT),
             push: Listen::asked_or(flags.push.as_deref().or(weir.push.as_deref()), PUSH_DEFAULT),
             data_dir,
-            retention,
+            retention: (!retention.is_zero()).then_some(retention),
             memtable_bytes_max: weir.memtable_bytes_max.map_or(MEMTABLE_BYTES_DEFAULT, |bytes| bytes.0),
             metrics_flush_interval,
             traces_flush_interval: metrics_flush_interval.min(TRACES_FLUSH_MAX),
             compaction_interval: weir.compaction_interval.map_or(COMPACTION_DEFAULT, |interval| interval.0),
             receive: ReceiveSettings::default(),
             reload: None,
+            promql: promql(file, flags)?,
         })
     }
 
@@ -102,6 +128,38 @@ impl CollectorSettings {
             ("weir.data_dir", self.data_dir.display().to_string()),
         ]
     }
+}
+
+/// How PromQL is answered: flags over `weir.query`.
+fn promql(file: &ConfigFile, flags: &CollectorFlags) -> Result<EngineOptions, String> {
+    let query = &file.weir.query;
+    let given = |flag: &Option<String>, name, key: Option<PromDuration>| match flag {
+        Some(text) => duration(name, text).map(Some),
+        None => Ok(key.map(|key| key.0)),
+    };
+    let mut options = EngineOptions::default();
+    if let Some(lookback) = given(&flags.query_lookback_delta, "--query.lookback-delta", query.lookback_delta)? {
+        options.lookback_ms = i64::try_from(lookback.as_millis()).unwrap_or(i64::MAX);
+        if options.lookback_ms == 0 {
+            return Err("the lookback is 0; no sample would be found".to_owned());
+        }
+    }
+    if let Some(timeout) = given(&flags.query_timeout, "--query.timeout", query.timeout)? {
+        options.timeout = timeout;
+    }
+    options.samples_max = flags.query_max_samples.or(query.max_samples).unwrap_or(options.samples_max);
+    for name in flags.enable_feature.iter().chain(&query.enable_features) {
+        let Some((_, switch)) = FEATURES.iter().find(|known| known.0 == name) else {
+            let known: Vec<&str> = FEATURES.iter().map(|known| known.0).collect();
+            return Err(format!("--enable-feature: {name:?} is none of {}", known.join(", ")));
+        };
+        switch(&mut options);
+    }
+    Ok(options)
+}
+
+fn duration(flag: &str, text: &str) -> Result<Duration, String> {
+    PromDuration::parse(text).map(|parsed| parsed.0).map_err(|error| format!("{flag}: {error}"))
 }
 
 #[cfg(test)]
@@ -117,11 +175,32 @@ mod tests {
         assert_eq!(settings.listen, Listen { address: "0.0.0.0:1".into(), asked: true });
         assert_eq!(settings.push, Listen { address: "127.0.0.1:2".into(), asked: true });
         assert_eq!(settings.traces_flush_interval, Duration::from_secs(5));
-        assert_eq!(settings.retention, Duration::from_secs(2 * 86_400));
+        assert_eq!(settings.retention, Some(Duration::from_secs(2 * 86_400)));
         let settings =
             CollectorSettings::resolve(&ConfigFile::default(), &CollectorFlags::default(), "d".into()).unwrap();
         assert!(!settings.listen.asked);
         assert_eq!(settings.traces_flush_interval, TRACES_FLUSH_MAX);
+    }
+
+    #[test]
+    fn promql_has_prometheus_flags_and_names_of_features() {
+        let file = ConfigFile::parse(
+            "weir: {retention: 0, query: {lookback_delta: 1m, timeout: 3s, enable_features: [use-start-timestamps]}}\n",
+            |_| None,
+        );
+        let flags = CollectorFlags {
+            query_lookback_delta: Some("2m".into()),
+            enable_feature: vec!["promql-delayed-name-removal".into()],
+            ..CollectorFlags::default()
+        };
+        let settings = CollectorSettings::resolve(&file.unwrap(), &flags, "d".into()).unwrap();
+        assert_eq!(settings.retention, None);
+        let promql = &settings.promql;
+        assert_eq!((promql.lookback_ms, promql.timeout), (120_000, Duration::from_secs(3)));
+        assert!(promql.delayed_name_removal && promql.use_start_timestamps && !promql.language.fill_modifiers);
+        let flags = CollectorFlags { enable_feature: vec!["agent".into()], ..CollectorFlags::default() };
+        let error = CollectorSettings::resolve(&ConfigFile::default(), &flags, "d".into()).unwrap_err();
+        assert!(error.contains("promql-experimental-functions"), "{error}");
     }
 
     #[test]

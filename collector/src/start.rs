@@ -20,7 +20,7 @@ use crate::http::{self, HttpState};
 use crate::ingest::Ingest;
 use crate::settings::CollectorSettings;
 use crate::trace::{self, Spans};
-use crate::{push, wall_clock_ns};
+use crate::{push, remote_write, wall_clock_ns};
 
 /// How often our own metrics are stored.
 const OBSERVE_EVERY: Duration = Duration::from_secs(15);
@@ -115,8 +115,8 @@ impl Collector {
         let questions = http::router(state).layer(axum::middleware::from_fn(trace::observe));
         let questions = settings.reload.iter().fold(questions, |router, reload| router.merge(reload.router()));
         let fixed = settings.fixed();
-        http_gate
-            .open(weir_receive::http_router(&Receiver::new(Arc::clone(&ingest), settings.receive)).merge(questions));
+        let otlp_http = weir_receive::http_router(&Receiver::new(Arc::clone(&ingest), settings.receive));
+        http_gate.open(otlp_http.merge(remote_write::router(Arc::clone(&ingest))).merge(questions));
 
         let mut chores = JoinSet::new();
         chores.spawn(observe_ourselves(Arc::clone(&ingest), recorder, stop.clone()));
@@ -201,8 +201,8 @@ fn tuning(settings: &CollectorSettings) -> Tuning {
         metrics_flush_interval: settings.metrics_flush_interval,
         traces_flush_interval: settings.traces_flush_interval,
         memtable_bytes_max: settings.memtable_bytes_max,
-        metrics_retention: settings.retention,
-        traces_retention: settings.retention,
+        metrics_retention: settings.retention.unwrap_or(Duration::MAX),
+        traces_retention: settings.retention.unwrap_or(Duration::MAX),
         compact_interval: settings.compaction_interval,
     }
 }
@@ -225,7 +225,11 @@ fn http_state(
     arrivals: Arc<Arrivals>,
     recorder: Recorder,
 ) -> Result<Arc<HttpState>, CollectorError> {
-    let engine_settings = EngineSettings { retention_ms: retention_ms(settings), ..EngineSettings::default() };
+    let engine_settings = EngineSettings {
+        retention_ms: retention_ms(settings),
+        promql: settings.promql.clone(),
+        ..EngineSettings::default()
+    };
     let from = store.clone();
     let engine = Engine::new(Arc::new(move || from.snapshot()), engine_settings);
     let engine = engine.map_err(|error| system("starting the query engine", &error))?;
@@ -238,8 +242,9 @@ fn http_state(
     Ok(Arc::new(state))
 }
 
+/// 0 when everything is kept.
 fn retention_ms(settings: &CollectorSettings) -> i64 {
-    i64::try_from(settings.retention.as_millis()).unwrap_or(i64::MAX)
+    settings.retention.map_or(0, |kept| i64::try_from(kept.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn local(listener: &tokio::net::TcpListener) -> Result<SocketAddr, CollectorError> {

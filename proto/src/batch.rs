@@ -60,6 +60,8 @@ pub struct NumberColumns {
 #[derive(Clone, Debug, PartialEq)]
 pub enum HistogramLayout {
     /// Upper bounds, ascending, without +Inf; a point has `bounds.len() + 1` counts (or none: only count and sum).
+    /// In a series of kind [`ExponentialHistogram`](crate::MetricKind::ExponentialHistogram) these are the custom
+    /// buckets of a native histogram.
     Explicit {
         /// Inclusive upper bounds.
         bounds: Arc<[f64]>,
@@ -80,7 +82,35 @@ pub enum HistogramLayout {
     },
 }
 
-/// Histogram points; all columns but the pooled ones have one length.
+/// What Prometheus says of a histogram beyond its numbers, in one byte. The default is a point of OTLP, whose counts
+/// are whole.
+///
+/// | bits | |
+/// |---|---|
+/// | 1 | native: sent as a native histogram, so that a zero threshold of 0 and a sum of NaN are meant |
+/// | 2 | float: count, zero count and bucket counts are the bits of doubles |
+/// | 12 | the reset hint as sent, see [`ResetHint`] |
+/// | 16 | goes on: it was compared with the stored point before it, and is no reset of it |
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HistogramMarks(u8);
+
+/// What a sender knows about a reset between a native histogram and the one before it.
+/// Source: io.prometheus.write.v2, `Histogram.ResetHint`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ResetHint {
+    /// Nothing: compare and see.
+    #[default]
+    Unknown = 0,
+    /// It was reset.
+    Reset = 1,
+    /// It was not.
+    NotReset = 2,
+    /// It does not count up.
+    Gauge = 3,
+}
+
+/// Histogram points; all columns but the pooled ones and `marks` have one length.
 #[derive(Clone, Debug)]
 pub struct HistogramColumns {
     /// Index into [`MetricBatch::series`].
@@ -107,6 +137,8 @@ pub struct HistogramColumns {
     pub counts_offsets: Vec<u32>,
     /// Bucket counts, not cumulative over buckets.
     pub counts: Vec<u64>,
+    /// Rows past its end have the default: only who takes native histograms fills it. See [`Self::marks_of`].
+    pub marks: Vec<HistogramMarks>,
 }
 
 /// Exemplars; all columns but the pooled one have one length.
@@ -235,6 +267,75 @@ impl MetricBatch {
     }
 }
 
+impl HistogramColumns {
+    /// The marks of `row`.
+    #[must_use]
+    pub fn marks_of(&self, row: usize) -> HistogramMarks {
+        self.marks.get(row).copied().unwrap_or_default()
+    }
+}
+
+impl HistogramMarks {
+    const NATIVE: u8 = 1;
+    const FLOAT: u8 = 2;
+    const HINT_SHIFT: u8 = 2;
+    const GOES_ON: u8 = 16;
+    const ALL: u8 = 31;
+
+    /// Those of a native histogram.
+    #[must_use]
+    pub fn native(float: bool, hint: ResetHint) -> Self {
+        Self(Self::NATIVE | if float { Self::FLOAT } else { 0 } | (hint as u8) << Self::HINT_SHIFT)
+    }
+
+    /// Whether it was sent as a native histogram.
+    #[must_use]
+    pub fn is_native(self) -> bool {
+        self.0 & Self::NATIVE != 0
+    }
+
+    /// Whether counts are the bits of doubles.
+    #[must_use]
+    pub fn is_float(self) -> bool {
+        self.0 & Self::FLOAT != 0
+    }
+
+    /// The hint as sent.
+    #[must_use]
+    pub fn hint(self) -> ResetHint {
+        match self.0 >> Self::HINT_SHIFT & 3 {
+            0 => ResetHint::Unknown,
+            1 => ResetHint::Reset,
+            2 => ResetHint::NotReset,
+            _ => ResetHint::Gauge,
+        }
+    }
+
+    /// Whether it was found to be no reset of the stored point before it.
+    #[must_use]
+    pub fn goes_on(self) -> bool {
+        self.0 & Self::GOES_ON != 0
+    }
+
+    /// The same, with or without [`Self::goes_on`].
+    #[must_use]
+    pub fn with_goes_on(self, goes_on: bool) -> Self {
+        Self(self.0 & !Self::GOES_ON | if goes_on { Self::GOES_ON } else { 0 })
+    }
+
+    /// As stored and sent.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// From [`Self::bits`]; `None` for bits that nobody writes.
+    #[must_use]
+    pub fn from_bits(bits: u8) -> Option<Self> {
+        (bits & !Self::ALL == 0).then_some(Self(bits))
+    }
+}
+
 impl SpanBatch {
     /// How many spans.
     #[must_use]
@@ -276,6 +377,7 @@ impl Default for HistogramColumns {
             layouts: Vec::new(),
             counts_offsets: vec![0],
             counts: Vec::new(),
+            marks: Vec::new(),
         }
     }
 }

@@ -18,6 +18,8 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::attribute::{Attributes, Value};
+use crate::exposition::SCOPE_SCRAPE;
+use crate::remote_write::SCOPE_REMOTE_WRITE;
 use crate::semconv;
 
 /// The identity of a series as a number: xxh3-128 over the canonical bytes above.
@@ -36,7 +38,7 @@ pub enum MetricKind {
     UpDownCounter = 2,
     /// A histogram with explicit bounds.
     Histogram = 3,
-    /// A histogram with exponential bounds.
+    /// A histogram with exponential bounds, or a native one of Prometheus, whose bounds may also be custom.
     ExponentialHistogram = 4,
     /// One quantile of a summary; the `quantile` attribute says which.
     SummaryQuantile = 5,
@@ -159,6 +161,14 @@ impl SeriesIdentity {
     #[must_use]
     pub fn is_additive(&self) -> bool {
         self.temporality == Temporality::Delta && self.scope.name.as_ref() == semconv::SCOPE_RED
+    }
+
+    /// Whether it was scraped or remote-written: its name and labels are Prometheus' own, and there is no
+    /// `target_info`, suffix or other face of it but what was sent.
+    #[must_use]
+    pub fn has_prometheus_names(&self) -> bool {
+        let scope = self.scope.name.as_ref();
+        scope == SCOPE_SCRAPE || scope == SCOPE_REMOTE_WRITE
     }
 
     /// Whether points are histograms rather than numbers.

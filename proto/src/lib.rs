@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   OTLP bytes ──▶ otlp::{MetricsReader, TracesReader} ─┐
+//!   remote write ─▶ remote_write::RequestReader ────────┤
 //!   GET /metrics ─▶ exposition::PageReader ─────────────┼─▶ Batch ─▶ frame::Encoder ─▶ bytes on disk and wire
 //!   push stream, WAL ─▶ frame::Decoder ─────────────────┘      │
 //!                                                              └─▶ schema::* (Parquet tables)
@@ -21,12 +22,13 @@ pub mod prometheus;
 pub mod push;
 mod raw_table;
 pub mod read;
+pub mod remote_write;
 pub mod schema;
 pub mod semconv;
 
 pub use attribute::{Attributes, KeyValue, Value};
 pub use batch::{
-    Batch, ExemplarColumns, HistogramColumns, HistogramLayout, MetricBatch, NumberColumns, SpanBatch, SpanEvents,
-    SpanLinks,
+    Batch, ExemplarColumns, HistogramColumns, HistogramLayout, HistogramMarks, MetricBatch, NumberColumns, ResetHint,
+    SpanBatch, SpanEvents, SpanLinks,
 };
 pub use identity::{Fingerprint, MetricKind, Resource, Scope, SeriesIdentity, Temporality};

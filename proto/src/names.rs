@@ -60,6 +60,14 @@ own_metrics! {
     CONFIG_RELOAD_SUCCESS_TIME = "weir_config_last_reload_success_timestamp_seconds", Gauge, [],
         "When the configuration was last loaded, unix seconds.";
 
+    // remote write: Prometheus' senders, straight to the collector.
+    REMOTE_WRITE_REQUESTS = "weir_remote_write_requests_total", Counter, ["version", "outcome"],
+        "Remote write requests by outcome: ok, partial, invalid, unsupported, full or internal.";
+    REMOTE_WRITE_WRITTEN = "weir_remote_write_written_total", Counter, ["kind"],
+        "Samples, native histograms and exemplars of such requests made durable.";
+    REMOTE_WRITE_REFUSED = "weir_remote_write_refused_total", Counter, ["reason"],
+        "Samples, histograms or exemplars that were left out of requests otherwise taken.";
+
     // batch: what the agent joins before its queue.
     BATCH_RECORDS = "weir_batch_records_total", Counter, ["outcome"],
         "Records given to the queue: durable, full or failed.";

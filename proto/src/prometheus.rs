@@ -6,7 +6,8 @@
 //! resource ──────────▶ job, instance and the promoted ones       service_name="cart", k8s_pod_name="…"
 //! ```
 //! This is the default of Prometheus 3 (`UnderscoreEscapingWithSuffixes`), with more resource attributes promoted.
-//! Scraped series (scope [`SCOPE_SCRAPE`]) already have Prometheus names and are shown exactly as scraped.
+//! Series that were scraped or remote-written ([`SeriesIdentity::has_prometheus_names`]) already have Prometheus names
+//! and are shown exactly as they came.
 //! Nothing is stored under these names alone: they are computed from the identity wherever they are needed.
 //! Source: the OpenTelemetry specification's `compatibility/prometheus_and_openmetrics.md`; Prometheus' behaviour
 //! where it differs.
@@ -19,7 +20,6 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use crate::attribute::{Attributes, KeyValue, Value};
-use crate::exposition::SCOPE_SCRAPE;
 use crate::identity::{MetricKind, Resource, SeriesIdentity};
 use crate::semconv;
 
@@ -150,7 +150,7 @@ impl Translator {
             promoted: names.labels(series.resource.attributes.iter().filter(|pair| promotion.promotes(&pair.key))),
         });
         let identifying = of_resource.identifying.iter().cloned();
-        if series.scope.name.as_ref() == SCOPE_SCRAPE {
+        if series.has_prometheus_names() {
             let own = series.attributes.iter().map(|pair| (Arc::clone(&pair.key), names.value(&pair.value)));
             let labels = first_of_each(own.chain(identifying).collect());
             return Translated { name: Arc::clone(&series.name), labels };

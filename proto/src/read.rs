@@ -19,7 +19,7 @@ pub enum ErrorKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The bytes are not a protobuf message of the expected type.
-    #[error("body is not an OTLP protobuf message: {what} at byte {at}")]
+    #[error("body is not the protobuf message that was expected: {what} at byte {at}")]
     NotProtobuf {
         /// Offset into the body.
         at: usize,
@@ -104,6 +104,13 @@ pub(crate) enum Reason {
     LinkId,
     LinkText,
     DuplicateSample,
+    DuplicateLabel,
+    EmptyLabelName,
+    BadReference,
+    MillisOutOfRange,
+    BadSchema,
+    BadNativeBuckets,
+    CountMismatch,
 }
 
 impl Reason {
@@ -154,6 +161,21 @@ impl Reason {
             Self::EventText => ("event_text", "a span event's name or attributes are too many, too long or no text"),
             Self::LinkId => ("link_id", "a span link's trace id is not 16 or its span id not 8 bytes"),
             Self::DuplicateSample => ("duplicate_sample", "the page has this series twice; the first one counts"),
+            Self::DuplicateLabel => ("duplicate_label", "a label stands twice; send it once"),
+            Self::EmptyLabelName => ("empty_label_name", "a label has no name; name it"),
+            Self::BadReference => ("bad_reference", "a label refers to a symbol that was not sent; repair the sender"),
+            Self::MillisOutOfRange => {
+                ("time_out_of_range", "a time is not between the years 1678 and 2262; send unix time in milliseconds")
+            }
+            Self::BadSchema => {
+                ("bad_schema", "the native histogram's schema is not -4 to 8 or -53, or it has bounds of another one")
+            }
+            Self::BadNativeBuckets => {
+                ("bad_native_buckets", "spans, counts or bounds of the native histogram do not fit; repair the sender")
+            }
+            Self::CountMismatch => {
+                ("count_mismatch", "the native histogram's count is not the sum of its buckets; repair the sender")
+            }
             Self::LinkText => ("link_text", "a span link's state or attributes are too many, too long or no text"),
         }
     }

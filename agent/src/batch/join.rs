@@ -3,7 +3,7 @@
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
-use weir_proto::{Batch, ExemplarColumns, Fingerprint, HistogramColumns, MetricBatch, SpanBatch};
+use weir_proto::{Batch, ExemplarColumns, Fingerprint, HistogramColumns, HistogramMarks, MetricBatch, SpanBatch};
 
 /// All of `batches` as one; rows keep their order within a batch, and batches theirs but for the largest, which leads.
 pub(super) fn join(mut batches: Vec<Batch>) -> Batch {
@@ -61,6 +61,10 @@ fn append_metrics(into: &mut MetricBatch, other: MetricBatch, known: &mut Series
 }
 
 fn append_histograms(into: &mut HistogramColumns, other: HistogramColumns, to_joined: impl Fn(Vec<u32>) -> Vec<u32>) {
+    if !other.marks.is_empty() {
+        into.marks.resize(into.series.len(), HistogramMarks::default());
+        into.marks.extend(other.marks);
+    }
     into.series.extend(to_joined(other.series));
     into.start_ns.extend(other.start_ns);
     into.time_ns.extend(other.time_ns);

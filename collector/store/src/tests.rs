@@ -99,6 +99,7 @@ fn batch(number: i64) -> Batch {
             negative_offset: 0,
         },
         counts: [1].into(),
+        marks: weir_proto::HistogramMarks::default(),
     };
     let mut red = (*red_series("red")).clone();
     red.kind = weir_proto::MetricKind::ExponentialHistogram;

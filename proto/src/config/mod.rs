@@ -73,7 +73,7 @@ pub struct WeirSection {
     pub host: HostSection,
     /// The agent's disk queue holds at most this much; then senders are told to wait. Default 1GB.
     pub queue_bytes_max: Option<ByteSize>,
-    /// How long metrics and traces are kept. Default 15d. Longer: more disk.
+    /// How long metrics and traces are kept; 0 for ever. Default 15d. Longer: more disk.
     pub retention: Option<PromDuration>,
     /// The collector's memory for data not yet in files. Default 512MB. Less: more and smaller files.
     pub memtable_bytes_max: Option<ByteSize>,
@@ -81,6 +81,22 @@ pub struct WeirSection {
     pub flush_interval: Option<PromDuration>,
     /// How often small files are joined. Default 1m.
     pub compaction_interval: Option<PromDuration>,
+    /// PromQL.
+    pub query: QuerySection,
+}
+
+/// How PromQL is answered; each key has the flag that Prometheus has for it.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuerySection {
+    /// How long a sample stands for its series in an instant selector: `--query.lookback-delta`. Default 5m.
+    pub lookback_delta: Option<PromDuration>,
+    /// How long a query may run: `--query.timeout`. Default 2m.
+    pub timeout: Option<PromDuration>,
+    /// Samples that one query may hold at one time: `--query.max-samples`. Default 50000000.
+    pub max_samples: Option<u64>,
+    /// Parts of the language that are off by default: `--enable-feature`.
+    pub enable_features: Vec<String>,
 }
 
 /// What is read from the host.

@@ -36,6 +36,8 @@ use crate::otlp::rollback::MetricMark;
 use crate::prometheus;
 use crate::semconv;
 
+pub(crate) use pass::hex;
+
 use memory::PageMemory;
 
 /// Scope of every scraped series, and of the series that a scrape makes itself (`up`, `scrape_*`).

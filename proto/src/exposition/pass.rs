@@ -396,7 +396,7 @@ fn seconds(token: &[u8]) -> Result<i64, String> {
 }
 
 /// Reads exactly `id.len()` bytes of hexadecimal.
-fn hex(text: &str, id: &mut [u8]) -> bool {
+pub(crate) fn hex(text: &str, id: &mut [u8]) -> bool {
     if text.len() != 2 * id.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return false;
     }

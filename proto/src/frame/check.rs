@@ -92,6 +92,9 @@ fn check_metrics(metrics: &MetricBatch) -> Result<(), FrameError> {
     below(&points.series, series)?;
     below(&points.layout, points.layouts.len())?;
     offsets(&points.counts_offsets, n, points.counts.len())?;
+    if points.marks.len() > n {
+        return Err(FrameError::BadBatch { what: "more marks than histograms" });
+    }
 
     let exemplars = &metrics.exemplars;
     let n = exemplars.series.len();

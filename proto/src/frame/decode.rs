@@ -6,8 +6,8 @@ use super::attributes::Taken;
 use super::bytes::Cursor;
 use super::dictionary::{DEFINITION_BYTES, LastPoint, Told, number, text};
 use super::points::{column, narrow};
-use super::{BATCH_BYTES_MAX, BODY_BYTES_MAX, Counts, DICTIONARY_BYTES_MAX, FLAG_AFRESH, FLAG_ZSTD, FrameError};
-use super::{MAGIC, VERSION, points, spans};
+use super::{BATCH_BYTES_MAX, BODY_BYTES_MAX, Counts, DICTIONARY_BYTES_MAX, FLAG_AFRESH, FLAG_MARKS, FLAG_ZSTD};
+use super::{FrameError, MAGIC, VERSION, points, spans};
 use crate::attribute::Attributes;
 use crate::batch::Batch;
 use crate::identity::{MetricKind, Resource, Scope, SeriesIdentity, SeriesParts, Temporality};
@@ -75,9 +75,9 @@ impl Decoder {
     /// Anything in [`FrameError`]. After one, only a frame that starts afresh is taken.
     pub fn decode(&mut self, payload: &[u8]) -> Result<Batch, FrameError> {
         let mut body = std::mem::take(&mut self.body);
-        let decoded = self.open(payload, &mut body).and_then(|sequence| {
-            let batch = self.take_body(&body)?;
-            Ok((batch, sequence))
+        let decoded = self.open(payload, &mut body).and_then(|header| {
+            let batch = self.take_body(&body, header.flags & FLAG_MARKS != 0)?;
+            Ok((batch, header.sequence))
         });
         self.body = body;
         if let Ok((batch, sequence)) = decoded {
@@ -95,8 +95,8 @@ impl Decoder {
         self.told.bytes
     }
 
-    /// Unpacks and verifies the body; the answer is the frame's sequence.
-    fn open(&mut self, payload: &[u8], body: &mut Vec<u8>) -> Result<u32, FrameError> {
+    /// Unpacks and verifies the body.
+    fn open(&mut self, payload: &[u8], body: &mut Vec<u8>) -> Result<Header, FrameError> {
         let mut cursor = Cursor::new(payload, 0);
         let header = take_header(&mut cursor)?;
         if header.flags & FLAG_AFRESH != 0 {
@@ -121,10 +121,10 @@ impl Decoder {
         if crc32fast::hash(body) != header.crc {
             return Err(FrameError::Damaged("its checksum does not match"));
         }
-        Ok(header.sequence)
+        Ok(header)
     }
 
-    fn take_body(&mut self, body: &[u8]) -> Result<Batch, FrameError> {
+    fn take_body(&mut self, body: &[u8], marked: bool) -> Result<Batch, FrameError> {
         let told = &mut self.told;
         let cursor = &mut Cursor::new(body, BATCH_BYTES_MAX);
         let counts = Counts::take(cursor)?;
@@ -140,6 +140,9 @@ impl Decoder {
         batch.metrics.numbers = points::take_numbers(cursor, told, &numbers, counts.numbers)?;
         let histograms = (counts.histograms, counts.layouts);
         batch.metrics.histograms = points::take_histograms(cursor, told, &numbers, histograms)?;
+        if marked {
+            batch.metrics.histograms.marks = points::take_marks(cursor, counts.histograms)?;
+        }
         let mut exemplars = points::take_exemplars(cursor, numbers.len(), counts.exemplars)?;
         for _ in 0..counts.exemplars {
             exemplars.attributes.extend(taken.next_owner(told));

@@ -6,8 +6,8 @@ use super::attributes::Collected;
 use super::check::check;
 use super::column::put_column;
 use super::dictionary::{Known, text};
-use super::{BODY_BYTES_MAX, Counts, DICTIONARY_BYTES_MAX, FLAG_AFRESH, FLAG_ZSTD, FrameError, HEADER_BYTES, MAGIC};
-use super::{Numbered, VERSION, points, spans};
+use super::{BODY_BYTES_MAX, Counts, DICTIONARY_BYTES_MAX, FLAG_AFRESH, FLAG_MARKS, FLAG_ZSTD, FrameError};
+use super::{HEADER_BYTES, MAGIC, Numbered, VERSION, points, spans};
 use crate::batch::Batch;
 use crate::identity::{Resource, Scope, SeriesIdentity};
 
@@ -84,7 +84,10 @@ impl Encoder {
         }
         let mut body = std::mem::take(&mut self.body);
         body.clear();
-        let written = self.put_body(batch, &mut body).and_then(|()| self.put_frame(&body, out));
+        let written = self.put_body(batch, &mut body).and_then(|()| {
+            let flags = if batch.metrics.histograms.marks.is_empty() { 0 } else { FLAG_MARKS };
+            self.put_frame(flags, &body, out)
+        });
         self.body = body;
         if written.is_err() {
             self.restart();
@@ -104,15 +107,15 @@ impl Encoder {
         self.known.bytes
     }
 
-    fn put_frame(&mut self, body: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
+    fn put_frame(&mut self, flags: u8, body: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
         if body.len() > BODY_BYTES_MAX {
             return Err(FrameError::TooBig { what: "frame", bytes: body.len(), left: BODY_BYTES_MAX });
         }
         let from = out.len();
         let body_bytes = u32::try_from(body.len()).expect("BODY_BYTES_MAX is below 4 GiB");
-        let afresh = if self.sequence == 0 { FLAG_AFRESH } else { 0 };
+        let flags = flags | if self.sequence == 0 { FLAG_AFRESH } else { 0 };
         out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[VERSION, afresh]);
+        out.extend_from_slice(&[VERSION, flags]);
         out.extend_from_slice(&self.sequence.to_le_bytes());
         out.extend_from_slice(&body_bytes.to_le_bytes());
         out.extend_from_slice(&crc32fast::hash(body).to_le_bytes());
@@ -159,6 +162,7 @@ impl Encoder {
         points::put_series(known, numbered.series_list, &numbered.series, out);
         points::put_numbers(known, &numbered.series, &batch.metrics.numbers, out);
         points::put_histograms(known, &numbered.series, &batch.metrics.histograms, out);
+        points::put_marks(&batch.metrics.histograms, out);
         points::put_exemplars(exemplars, out);
         spans::put_spans(&batch.spans, &numbered, out);
         Ok(())

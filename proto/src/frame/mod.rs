@@ -13,6 +13,7 @@
 //! │ magic  │ version │ flags u8            │ sequence │ body     │ crc32 of│ body, zstd level 1    │
 //! │ "WF"   │ u8 = 1  │ 1 starts afresh     │ u32      │ bytes u32│ body u32│ (as it is, without    │
 //! │        │         │ 2 body is zstd      │          │          │         │  flag 2)              │
+//! │        │         │ 4 histograms marked │          │          │         │                       │
 //! └────────┴─────────┴─────────────────────┴──────────┴──────────┴─────────┴───────────────────────┘
 //! body
 //! ┌────────┬─────────────────────────┬─────────────┬────────┬─────────┬────────────┬───────────┬───────┐
@@ -65,6 +66,9 @@ const FLAG_AFRESH: u8 = 1;
 
 /// The body is compressed.
 const FLAG_ZSTD: u8 = 2;
+
+/// The histograms are followed by a column of their marks (`HistogramMarks`), one per row.
+const FLAG_MARKS: u8 = 4;
 
 /// A body is never longer. An OTLP request of this size makes a body of a quarter.
 pub const BODY_BYTES_MAX: usize = 64 << 20;

@@ -11,7 +11,8 @@
 //!          └─────────┴────────────┴──────┴─────────────┴──────────────────┴─────────────┘
 //! class    0 the series' last value · 1 whole number, minus the last · 2 other bits · 3 thousandths, minus the last
 //! histograms: series, start, time, layout columns; layouts; count and zero count minus the last (cumulative only);
-//!             sum, min, max bits; numbers of buckets; buckets minus the last (cumulative of as many buckets)
+//!             sum, min, max bits; numbers of buckets; buckets minus the last (cumulative of as many buckets);
+//!             marks, where the header's flag says so
 //! exemplars: series, time, value columns; trace ids, span ids as bytes; attributes are with the others'
 //! ```
 
@@ -21,7 +22,7 @@ use super::FrameError;
 use super::bytes::{Cursor, unzigzag, zigzag};
 use super::column::{put_column, take_column};
 use super::dictionary::{Known, LISTS, LastHistogram, LastPoint, Told};
-use crate::batch::{ExemplarColumns, HistogramColumns, HistogramLayout, NumberColumns};
+use crate::batch::{ExemplarColumns, HistogramColumns, HistogramLayout, HistogramMarks, NumberColumns};
 use crate::identity::{SeriesIdentity, Temporality};
 
 /// Whole numbers up to here are exact in a double.
@@ -389,6 +390,22 @@ fn take_layouts(cursor: &mut Cursor<'_>, n: usize) -> Result<Vec<HistogramLayout
         }
     }
     Ok(layouts)
+}
+
+/// Appends the marks of histograms, where there are any; the frame's header says so.
+pub(super) fn put_marks(points: &HistogramColumns, out: &mut Vec<u8>) {
+    if !points.marks.is_empty() {
+        let marks = (0..points.series.len()).map(|row| u64::from(points.marks_of(row).bits()));
+        put_column(&marks.collect::<Vec<_>>(), out);
+    }
+}
+
+/// The marks of `n` histograms.
+pub(super) fn take_marks(cursor: &mut Cursor<'_>, n: usize) -> Result<Vec<HistogramMarks>, FrameError> {
+    let bits = column(cursor, n)?;
+    let marks: Option<Vec<HistogramMarks>> =
+        bits.into_iter().map(|bits| u8::try_from(bits).ok().and_then(HistogramMarks::from_bits)).collect();
+    marks.ok_or_else(|| cursor.malformed("marks of a histogram that nobody writes"))
 }
 
 /// Appends exemplars; their attributes are collected elsewhere.

@@ -208,6 +208,16 @@ impl Dice {
         spans
     }
 
+    /// A batch whose first histograms are marked as Prometheus' are.
+    fn marked(&mut self, known: &mut Vec<Arc<SeriesIdentity>>) -> Batch {
+        let mut batch = self.batch(known);
+        let histograms = &mut batch.metrics.histograms;
+        for _ in 0..self.below(histograms.series.len() as u64 + 1) {
+            histograms.marks.push(HistogramMarks::from_bits(self.below(32) as u8).unwrap());
+        }
+        batch
+    }
+
     fn batch(&mut self, known: &mut Vec<Arc<SeriesIdentity>>) -> Batch {
         let metrics = if self.below(4) == 0 { MetricBatch::default() } else { self.metrics(known) };
         let spans = if self.below(3) == 0 { SpanBatch::default() } else { self.spans() };
@@ -230,13 +240,14 @@ fn told(batch: &Batch) -> Vec<String> {
         let counts = &points.counts[points.counts_offsets[row] as usize..points.counts_offsets[row + 1] as usize];
         let doubles = [points.sum[row].to_bits(), points.min[row].to_bits(), points.max[row].to_bits()];
         lines.push(format!(
-            "{} {} {} {} {doubles:?} {} {:?} {counts:?}",
+            "{} {} {} {} {doubles:?} {} {:?} {counts:?} {:?}",
             series(points.series[row]),
             points.start_ns[row],
             points.time_ns[row],
             points.count[row],
             points.zero_count[row],
             points.layouts[points.layout[row] as usize],
+            points.marks_of(row),
         ));
     }
     let exemplars = &metrics.exemplars;
@@ -496,22 +507,44 @@ fn an_inconsistent_batch_is_refused_and_harms_nothing() {
 /// only before a release or with a new version number.
 #[test]
 fn golden_frames_stay_readable() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/frame-v1.bin");
     let (mut dice, mut known) = (Dice(42), Vec::new());
+    stay_readable("frame-v1.bin", &(0..12).map(|_| dice.batch(&mut known)).collect::<Vec<_>>());
+}
+
+#[test]
+fn golden_frames_with_marks_stay_readable() {
+    let (mut dice, mut known) = (Dice(43), Vec::new());
+    stay_readable("frame-v1-marks.bin", &(0..12).map(|_| dice.marked(&mut known)).collect::<Vec<_>>());
+}
+
+#[test]
+fn marks_that_nobody_writes_are_refused() {
+    let mut dice = Dice(44);
+    let mut batch = Batch::default();
+    while batch.metrics.histograms.series.is_empty() {
+        batch = dice.batch(&mut Vec::new());
+    }
+    assert!(HistogramMarks::from_bits(32).is_none());
+    let rows = batch.metrics.histograms.series.len();
+    batch.metrics.histograms.marks = vec![HistogramMarks::default(); rows + 1];
+    assert!(matches!(Encoder::new().encode(&batch, &mut Vec::new()), Err(FrameError::BadBatch { .. })));
+}
+
+fn stay_readable(file: &str, batches: &[Batch]) {
+    let path = format!("{}/tests/golden/{file}", env!("CARGO_MANIFEST_DIR"));
     let mut encoder = Encoder::new();
-    let batches: Vec<Batch> = (0..12).map(|_| dice.batch(&mut known)).collect();
-    let mut file = Vec::new();
-    for batch in &batches {
+    let mut written = Vec::new();
+    for batch in batches {
         let frame = encoded(&mut encoder, batch);
-        file.extend_from_slice(&(frame.len() as u32).to_le_bytes());
-        file.extend_from_slice(&frame);
+        written.extend_from_slice(&(frame.len() as u32).to_le_bytes());
+        written.extend_from_slice(&frame);
     }
     if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(path, &file).unwrap();
+        std::fs::write(&path, &written).unwrap();
     }
     let kept = std::fs::read(path).unwrap();
     let (mut decoder, mut rest) = (Decoder::new(), kept.as_slice());
-    for batch in &batches {
+    for batch in batches {
         let (length, after) = rest.split_at(4);
         let (frame, after) = after.split_at(u32::from_le_bytes(length.try_into().unwrap()) as usize);
         same(&decoder.decode(frame).unwrap(), batch);

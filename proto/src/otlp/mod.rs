@@ -26,7 +26,7 @@ mod number;
 pub(crate) mod rollback;
 mod span_parts;
 mod traces;
-mod wire;
+pub(crate) mod wire;
 
 #[cfg(test)]
 mod oracle;

@@ -48,6 +48,7 @@ impl MetricMark {
         histograms.layouts.truncate(self.layouts);
         histograms.counts_offsets.truncate(self.histograms + 1);
         histograms.counts.truncate(self.counts);
+        histograms.marks.truncate(self.histograms);
         let exemplars = &mut batch.exemplars;
         exemplars.series.truncate(self.exemplars);
         exemplars.time_ns.truncate(self.exemplars);

@@ -91,7 +91,10 @@ fn a_broken_body_leaves_the_batch_as_it_was_and_the_reader_usable() {
     broken_late.extend_from_slice(&[0x0a, 0x7f]);
     assert_eq!(
         reader.read(&broken_late, &mut batch).unwrap_err().to_string(),
-        format!("body is not an OTLP protobuf message: a length that runs past the end at byte {}", body.len() + 2)
+        format!(
+            "body is not the protobuf message that was expected: a length that runs past the end at byte {}",
+            body.len() + 2
+        )
     );
     assert_eq!((batch.points(), batch.series.len()), (0, 0));
     reader.read(&body, &mut batch).unwrap();

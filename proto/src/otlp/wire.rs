@@ -131,6 +131,19 @@ impl<'a> Fields<'a> {
         Ok((raw >> 1) as i32 ^ -((raw & 1) as i32))
     }
 
+    /// A varint that stands for a signed number: its two's complement.
+    #[inline]
+    pub(crate) fn int64(&mut self) -> Result<i64, WireError> {
+        Ok(self.varint()? as i64)
+    }
+
+    /// A zigzag varint of 64 bits.
+    #[inline]
+    pub(crate) fn sint64(&mut self) -> Result<i64, WireError> {
+        let raw = self.varint()?;
+        Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
+    }
+
     /// Eight bytes as a number.
     #[inline]
     pub(crate) fn fixed64(&mut self) -> Result<u64, WireError> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::attribute::KeyValue;
+use crate::exposition::SCOPE_SCRAPE;
 use crate::identity::{Scope, SeriesParts, Temporality};
 
 fn series(scope: &str, resource: Vec<KeyValue>, attributes: Vec<KeyValue>) -> SeriesIdentity {

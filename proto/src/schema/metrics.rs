@@ -90,7 +90,7 @@ pub const D64: &str = "d64";
 /// Values as they are.
 pub const VAL: &str = "val";
 
-/// Explicit upper bounds; null for an exponential layout.
+/// Explicit upper bounds, or those of custom buckets; null for an exponential layout.
 pub const BOUNDS: &str = "bounds";
 /// OTLP scale; null for an explicit layout.
 pub const SCALE: &str = "scale";
@@ -114,6 +114,14 @@ pub const C64: &str = "c64";
 pub const COUNT: &str = "count";
 /// Counts of the zero bucket; null when all are 0.
 pub const ZERO_COUNT: &str = "zero_count";
+/// Bucket counts of float histograms as they are, bucket-major; null for whole ones.
+pub const COUNTS_F64: &str = "cf64";
+/// Counts of all observations of float histograms; null for whole ones.
+pub const COUNT_F64: &str = "count_f64";
+/// Counts of the zero bucket of float histograms; null when all are 0.
+pub const ZERO_COUNT_F64: &str = "zero_count_f64";
+/// [`HistogramMarks`](crate::HistogramMarks) of each point; null when none has any.
+pub const MARKS: &str = "marks";
 /// Sums.
 pub const SUM: &str = "sum";
 /// Smallest observations; null when none was sent.
@@ -244,6 +252,10 @@ pub fn histograms() -> SchemaRef {
         Field::new(SUM, list_of(DataType::Float64), false),
         Field::new(MIN, list_of(DataType::Float64), true),
         Field::new(MAX, list_of(DataType::Float64), true),
+        Field::new(COUNTS_F64, list_of(DataType::Float64), true),
+        Field::new(COUNT_F64, list_of(DataType::Float64), true),
+        Field::new(ZERO_COUNT_F64, list_of(DataType::Float64), true),
+        Field::new(MARKS, list_of(DataType::UInt8), true),
     ]);
     table(fields)
 }

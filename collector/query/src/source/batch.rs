@@ -6,7 +6,7 @@ use weir_promql::histogram::FloatHistogram;
 use weir_promql::source::{HistogramRows, SeriesBatch};
 use weir_proto::batch::STALE_NAN_BITS;
 
-use super::rows::{Point, Reading, Row, Sampled, rows_of};
+use super::rows::{Point, Reading, Row, Sampled, Summed, rows_of};
 
 /// Collects the rows of one batch. Series come in ascending id.
 #[derive(Default)]
@@ -32,9 +32,10 @@ impl BatchBuilder {
             return;
         }
         let mut floats = rows_of(numbers, reading).into_iter().peekable();
-        for row in rows_of(points, reading) {
+        for mut row in rows_of(points, reading) {
             while let Some(float) = floats.next_if(|float| float.t_ms < row.t_ms) {
                 self.float(float.t_ms, float.start_ms, float.value);
+                row.value.detach();
             }
             // At one time the histogram stands: it says more.
             floats.next_if(|float| float.t_ms == row.t_ms);

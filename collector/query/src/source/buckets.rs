@@ -4,12 +4,13 @@
 //! Exponential counts stay on OTLP's indices inside (bucket `i` covers `(b^i, b^(i+1)]`); Prometheus' index is one
 //! higher, and is made where a native histogram leaves. Scales over 8 are halved until they fit; below -4 a native
 //! histogram cannot hold them and the point is refused.
+//! Points that were sent as native histograms are given back as they came, with what the store found about resets.
 //! Source: Prometheus storage/remote/otlptranslator, `exponentialToNativeHistogram`.
 
 use std::sync::Arc;
 
-use weir_promql::histogram::{FloatHistogram, SCHEMA_CUSTOM, Span};
-use weir_proto::HistogramLayout;
+use weir_promql::histogram::{FloatHistogram, ResetHint, SCHEMA_CUSTOM, Span};
+use weir_proto::{HistogramLayout, HistogramMarks};
 use weir_store::HistogramPoint;
 
 /// The finest schema of a native histogram.
@@ -41,6 +42,8 @@ pub(crate) struct Explicit {
     pub(crate) count: f64,
     /// Their sum; NaN when not sent.
     pub(crate) sum: f64,
+    /// What Prometheus says of it beyond.
+    pub(crate) marks: HistogramMarks,
 }
 
 /// Counts in exponential buckets.
@@ -53,6 +56,7 @@ pub(crate) struct Exponential {
     sum: f64,
     positive: Side,
     negative: Side,
+    marks: HistogramMarks,
 }
 
 /// The buckets of one sign, dense from `offset` on, in OTLP's indices.
@@ -64,15 +68,17 @@ struct Side {
 
 impl Accumulator {
     /// One point; `None` when PromQL has no form for it (a scale below -4, a width past any sender's).
-    /// With `stats_only` the buckets are left behind.
+    /// With `stats_only` the buckets are left behind, but for native ones, whose resets are seen in them.
     pub(crate) fn of(point: &HistogramPoint, stats_only: bool) -> Option<Self> {
-        let sent: &[u64] = if stats_only { &[] } else { &point.counts };
+        let marks = point.marks;
+        let sent: &[u64] = if stats_only && !marks.is_native() { &[] } else { &point.counts };
         match &point.layout {
             HistogramLayout::Explicit { bounds } => Some(Self::Explicit(Explicit {
                 bounds: Arc::clone(bounds),
-                counts: sent.iter().map(|&count| count as f64).collect(),
-                count: point.count as f64,
+                counts: sent.iter().map(|&count| point.as_f64(count)).collect(),
+                count: point.as_f64(point.count),
                 sum: point.sum,
+                marks,
             })),
             HistogramLayout::Exponential { scale, zero_threshold, positive_offset, positive_len, negative_offset } => {
                 let split = (*positive_len as usize).min(sent.len());
@@ -84,14 +90,15 @@ impl Accumulator {
                 let mut all = Exponential {
                     scale: (*scale).min(SCHEMA_MAX),
                     zero_threshold: *zero_threshold,
-                    zero_count: point.zero_count as f64,
-                    count: point.count as f64,
-                    sum: if point.sum.is_nan() { 0.0 } else { point.sum },
+                    zero_count: point.as_f64(point.zero_count),
+                    count: point.as_f64(point.count),
+                    sum: if point.sum.is_nan() && !marks.is_native() { 0.0 } else { point.sum },
                     positive: Side::default(),
                     negative: Side::default(),
+                    marks,
                 };
-                all.positive.add(*positive_offset, positive.iter().map(|&count| count as f64), shift)?;
-                all.negative.add(*negative_offset, negative.iter().map(|&count| count as f64), shift)?;
+                all.positive.add(*positive_offset, positive.iter().map(|&count| point.as_f64(count)), shift)?;
+                all.negative.add(*negative_offset, negative.iter().map(|&count| point.as_f64(count)), shift)?;
                 Some(Self::Exponential(all))
             }
         }
@@ -118,6 +125,7 @@ impl Accumulator {
                 counts: vec![0.0; explicit.counts.len()],
                 count: 0.0,
                 sum: if explicit.sum.is_nan() { f64::NAN } else { 0.0 },
+                marks: explicit.marks,
             }),
             Self::Exponential(exponential) => Self::Exponential(Exponential {
                 zero_count: 0.0,
@@ -130,12 +138,25 @@ impl Accumulator {
         }
     }
 
-    /// As a native histogram. Whether it was reset is for the engine to see.
+    /// As a native histogram, with what the store knows of a reset; of other points that is nothing, and for the
+    /// engine to see.
     pub(crate) fn native(&self) -> FloatHistogram {
-        match self {
-            Self::Explicit(explicit) => explicit.native(),
-            Self::Exponential(exponential) => exponential.native(),
-        }
+        let (mut native, marks) = match self {
+            Self::Explicit(explicit) => (explicit.native(), explicit.marks),
+            Self::Exponential(exponential) => (exponential.native(), exponential.marks),
+        };
+        native.reset_hint = match marks.hint() {
+            weir_proto::ResetHint::Gauge => ResetHint::Gauge,
+            _ if marks.goes_on() => ResetHint::NotReset,
+            _ => ResetHint::Unknown,
+        };
+        native
+    }
+
+    /// Forgets that it goes on from the stored point before it: another stands between.
+    pub(crate) fn detach(&mut self) {
+        let (Self::Explicit(Explicit { marks, .. }) | Self::Exponential(Exponential { marks, .. })) = self;
+        *marks = marks.with_goes_on(false);
     }
 
     /// How many observations are at most each of `bounds` (ascending). `None` where this histogram cannot tell,
@@ -160,7 +181,7 @@ impl Explicit {
     }
 
     fn native(&self) -> FloatHistogram {
-        let sum = if self.sum.is_nan() { 0.0 } else { self.sum };
+        let sum = if self.sum.is_nan() && !self.marks.is_native() { 0.0 } else { self.sum };
         let buckets = self.counts.clone();
         let custom_values = self.bounds.to_vec();
         let spans = match u32::try_from(buckets.len()) {
@@ -215,7 +236,8 @@ impl Exponential {
     }
 
     fn native(&self) -> FloatHistogram {
-        let zero_threshold = if self.zero_threshold > 0.0 { self.zero_threshold } else { ZERO_THRESHOLD_DEFAULT };
+        let meant = self.zero_threshold > 0.0 || self.marks.is_native();
+        let zero_threshold = if meant { self.zero_threshold } else { ZERO_THRESHOLD_DEFAULT };
         let (positive_spans, positive_buckets) = self.positive.spans();
         let (negative_spans, negative_buckets) = self.negative.spans();
         FloatHistogram {
@@ -372,6 +394,7 @@ mod tests {
                 negative_offset: 0,
             },
             counts: counts.into(),
+            marks: HistogramMarks::default(),
         }
     }
 
@@ -381,6 +404,26 @@ mod tests {
         assert_eq!(native.positive_spans, [Span { offset: 1, length: 1 }]);
         assert_eq!((native.schema, native.count, native.sum), (0, 3.0, 1.0));
         assert_eq!(native.zero_threshold, ZERO_THRESHOLD_DEFAULT);
+    }
+
+    #[test]
+    fn a_native_histogram_comes_back_as_it_was_sent() {
+        let marks = HistogramMarks::native(true, weir_proto::ResetHint::Reset);
+        let point = HistogramPoint {
+            marks,
+            count: 1.5_f64.to_bits(),
+            sum: f64::NAN,
+            ..exponential(0, 0, &[0.5_f64.to_bits(), 1.0_f64.to_bits()])
+        };
+        let native = |point: &HistogramPoint| Accumulator::of(point, true).unwrap().native();
+        let back = native(&point);
+        assert_eq!((back.zero_threshold, back.count, back.reset_hint), (0.0, 1.5, ResetHint::Unknown));
+        assert!(back.sum.is_nan());
+        assert_eq!(back.positive_buckets, [0.5, 1.0]);
+        let goes_on = HistogramPoint { marks: marks.with_goes_on(true), ..point.clone() };
+        assert_eq!(native(&goes_on).reset_hint, ResetHint::NotReset);
+        let gauge = HistogramMarks::native(true, weir_proto::ResetHint::Gauge);
+        assert_eq!(native(&HistogramPoint { marks: gauge, ..point }).reset_hint, ResetHint::Gauge);
     }
 
     #[test]
@@ -418,6 +461,7 @@ mod tests {
             counts: vec![2.0, 3.0, 4.0],
             count: 9.0,
             sum: 20.0,
+            marks: HistogramMarks::default(),
         });
         assert_eq!(explicit.cumulative(&[1.0, 2.0, 5.0, f64::INFINITY]), [Some(2.0), None, Some(5.0), Some(9.0)]);
         let native = explicit.native();
@@ -427,7 +471,8 @@ mod tests {
     #[test]
     fn changed_bounds_start_again() {
         let make = |bounds: &[f64], counts: &[f64]| {
-            Accumulator::Explicit(Explicit { bounds: bounds.into(), counts: counts.to_vec(), count: 1.0, sum: 1.0 })
+            let (bounds, counts, marks) = (bounds.into(), counts.to_vec(), HistogramMarks::default());
+            Accumulator::Explicit(Explicit { bounds, counts, count: 1.0, sum: 1.0, marks })
         };
         let mut sum = make(&[1.0], &[1.0, 0.0]);
         assert!(sum.add(make(&[1.0], &[1.0, 0.0])));

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 use weir_promql::labels::{Labels, METRIC_NAME};
 use weir_promql::source::{Budget, MatchOp, Matcher, SourceError};
-use weir_proto::MetricKind;
 use weir_proto::prometheus::TARGET_INFO;
+use weir_proto::remote_write::HELP;
+use weir_proto::{MetricKind, Value};
 use weir_store::SeriesIndex;
 
 use super::StoreSource;
@@ -40,7 +41,7 @@ pub struct Span {
     pub end_ms: i64,
 }
 
-/// What is known of a metric. Help texts are not kept.
+/// What is known of a metric.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MetricMetadata {
     /// Canonical name; of an explicit histogram without `_bucket`, `_count` or `_sum`.
@@ -49,6 +50,8 @@ pub struct MetricMetadata {
     pub kind: &'static str,
     /// Unit as sent.
     pub unit: Arc<str>,
+    /// Help text; empty but for what came by remote write 2.0.
+    pub help: Arc<str>,
 }
 
 /// What was listed, and what could not be.
@@ -201,7 +204,9 @@ fn described<'a>(
         // An explicit histogram is one metric with three names.
         let shown = if kind == MetricKind::Histogram { &entry.labels.name } else { name };
         let unit = Arc::clone(&entry.identity.unit);
-        Some(MetricMetadata { name: Arc::clone(shown), kind: prometheus_type(kind), unit })
+        let help = entry.identity.scope.attributes.find(HELP).filter(|_| entry.identity.has_prometheus_names());
+        let help = help.and_then(Value::as_str).unwrap_or_default().into();
+        Some(MetricMetadata { name: Arc::clone(shown), kind: prometheus_type(kind), unit, help })
     })
 }
 

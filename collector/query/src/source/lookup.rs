@@ -11,6 +11,7 @@
 //! x_bucket, x_count, x_sum       an exponential histogram x              classic
 //! traces_spanmetrics_…           what Weir derives from spans            see `alias`
 //! ```
+//! What came from Prometheus (scraped, remote-written) has the one name it came with.
 
 use std::sync::Arc;
 
@@ -124,7 +125,8 @@ impl<'a> Lookup<'a> {
         if let Some((base, view)) = classic_suffix(&name) {
             for sid in with_name(base) {
                 let entry = index.entry(sid);
-                if entry.identity.kind == MetricKind::ExponentialHistogram {
+                let identity = &entry.identity;
+                if identity.kind == MetricKind::ExponentialHistogram && !identity.has_prometheus_names() {
                     self.found(entry, (partition, sid), view, &name);
                 }
             }

@@ -64,6 +64,8 @@ pub(crate) trait Summed: Clone {
     fn is_stale(&self) -> bool;
     /// Nothing observed yet, in the form of `self`.
     fn to_zero(&self) -> Self;
+    /// Is told that what stands before it now is not what stood before it where it was stored.
+    fn detach(&mut self) {}
 }
 
 /// A row: ms, start in ms (0 for unknown), value.
@@ -138,6 +140,12 @@ impl Summed for Sampled {
             Self::Stale => Self::Stale,
         }
     }
+
+    fn detach(&mut self) {
+        if let Self::Histogram(all) = self {
+            all.detach();
+        }
+    }
 }
 
 /// Turns the points of one output series into its rows. `points` come in any order.
@@ -166,7 +174,10 @@ pub(crate) fn merged<V: Summed>(mut points: Vec<Point<V>>, reading: Reading) -> 
 /// One point per (time, identity), then one per time: deltas of two identities add up, else the later one stands.
 fn merge_same_time<V: Summed>(points: Vec<Point<V>>, reading: Reading) -> Vec<Point<V>> {
     let mut merged: Vec<Point<V>> = Vec::with_capacity(points.len());
-    for point in points {
+    for mut point in points {
+        if merged.last().is_some_and(|last| (last.rank, last.stream) != (point.rank, point.stream)) {
+            point.value.detach();
+        }
         match merged.last_mut() {
             Some(last) if last.time_ns == point.time_ns => {
                 let adds_up = if last.stream == point.stream { reading.additive } else { point.delta };

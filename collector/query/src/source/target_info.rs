@@ -11,7 +11,6 @@ use roaring::RoaringBitmap;
 use weir_promql::labels::{Labels, METRIC_NAME};
 use weir_promql::source::{Budget, SeriesBatch, SourceError};
 use weir_proto::Resource;
-use weir_proto::exposition::SCOPE_SCRAPE;
 use weir_proto::prometheus::{TARGET_INFO, target_info};
 use weir_store::{IndexedSeries, Partition, Snapshot};
 
@@ -139,9 +138,9 @@ type Target = (JobInstance, Labels);
 type JobInstance = (Arc<str>, Arc<str>);
 
 /// The target of a series' resource; `None` where it has neither job nor instance, nothing more to tell, or was
-/// scraped: then its page says what it is.
+/// scraped or remote-written: then its sender says what it is.
 fn target_of(entry: &IndexedSeries) -> Option<Target> {
-    if entry.identity.scope.name.as_ref() == SCOPE_SCRAPE {
+    if entry.identity.has_prometheus_names() {
         return None;
     }
     let mut pairs = target_info(&entry.identity.resource)?.labels;

@@ -7,7 +7,6 @@ use serde::Serialize;
 use weir_promql::engine::QueryRange;
 use weir_promql::labels::METRIC_NAME;
 use weir_promql::source::{MatchOp, Matcher};
-use weir_proto::exposition::SCOPE_SCRAPE;
 use weir_proto::prometheus::job;
 use weir_proto::{Value, semconv};
 use weir_store::Partition;
@@ -135,7 +134,8 @@ impl Engine {
         series_by_label(self, &query, "job", range, context)
     }
 
-    /// Services by their `job` label, from what series exist; scraped targets are not services.
+    /// Services by their `job` label, from what series exist; targets that were scraped or
+    /// remote-written are not services.
     fn seen_services(&self, span: Span, context: &QueryContext) -> Result<BTreeMap<String, Seen>, QueryError> {
         let mut services: BTreeMap<String, Seen> = BTreeMap::new();
         let (from_ns, to_ns) = (span.start_ms.saturating_mul(1_000_000), span.end_ms.saturating_mul(1_000_000));
@@ -148,7 +148,7 @@ impl Engine {
             for sid in index.all() {
                 let identity = index.identity(sid);
                 let attributes = &identity.resource.attributes;
-                let Some(service) = job(attributes).filter(|_| identity.scope.name.as_ref() != SCOPE_SCRAPE) else {
+                let Some(service) = job(attributes).filter(|_| !identity.has_prometheus_names()) else {
                     continue;
                 };
                 let text = |key: &str| attributes.find(key).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -11,6 +11,7 @@ use super::super::HttpState;
 use super::super::envelope::{Answer, ApiError};
 use super::super::number::push_text;
 use super::super::params::Params;
+use super::render::Histograms;
 use super::{Admission, of_query, render};
 
 /// Notes of each kind that the engine hands over; the envelope cuts them.
@@ -82,7 +83,9 @@ fn answer(mut output: QueryOutput, query: &str, limit: Option<usize>, params: &P
         warnings.push("results truncated due to limit".to_owned());
     }
     let mut data = String::new();
-    render::push_data(&mut data, &output.value);
+    let native = params.value("histograms") == "native";
+    let histograms = if native { Histograms::Native } else { Histograms::Buckets };
+    render::push_data(&mut data, &output.value, histograms);
     if !params.value("stats").is_empty() {
         data.pop();
         render::push_stats(&mut data, &output.stats);

@@ -1,13 +1,30 @@
 //! Values of PromQL as Prometheus' API writes them: `[seconds, "value"]`, histograms with their buckets.
+//!
+//! Prometheus' form of a native histogram, `{count, sum, buckets}`, does not tell its schema. Who asks with
+//! `histograms=native` is given a member `native` beside them, from which the histogram can be made again:
+//!
+//! ```text
+//! {"schema":0,"zero_threshold":"0.001","zero_count":"2","reset_hint":"unknown","positive":[[index,"count"],…],
+//!  "negative":[…],"custom_values":["1","2.5"]}
+//! ```
 //! Source: Prometheus web/api/v1/json_codec.go, util/jsonutil/marshal.go.
 
-use weir_promql::histogram::{FloatHistogram, SCHEMA_CUSTOM};
+use weir_promql::histogram::{FloatHistogram, ResetHint, SCHEMA_CUSTOM, Span};
 use weir_promql::value::{Point, QueryStats, Sample, Series, Value};
 
 use super::super::number::{push_labels, push_quoted_float, push_text, push_time};
 
+/// How native histograms are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Histograms {
+    /// As Prometheus does.
+    Buckets,
+    /// With all that they are.
+    Native,
+}
+
 /// `{"resultType": …, "result": …}`.
-pub(super) fn push_data(out: &mut String, value: &Value) {
+pub(super) fn push_data(out: &mut String, value: &Value, as_what: Histograms) {
     out.push_str("{\"resultType\":\"");
     out.push_str(value.value_type().name());
     out.push_str("\",\"result\":");
@@ -20,8 +37,8 @@ pub(super) fn push_data(out: &mut String, value: &Value) {
             push_text(out, value);
             out.push(']');
         }
-        Value::Vector(samples) => push_list(out, samples, push_sample),
-        Value::Matrix(series) => push_list(out, series, push_series),
+        Value::Vector(samples) => push_list(out, samples, |out, sample| push_sample(out, sample, as_what)),
+        Value::Matrix(series) => push_list(out, series, |out, series| push_series(out, series, as_what)),
     }
     out.push('}');
 }
@@ -48,7 +65,7 @@ fn push_list<T>(out: &mut String, items: &[T], push: impl Fn(&mut String, &T)) {
     out.push(']');
 }
 
-fn push_sample(out: &mut String, sample: &Sample) {
+fn push_sample(out: &mut String, sample: &Sample, as_what: Histograms) {
     out.push_str("{\"metric\":");
     push_labels(out, &sample.labels);
     match &sample.point {
@@ -58,13 +75,13 @@ fn push_sample(out: &mut String, sample: &Sample) {
         }
         Point::Histogram(histogram) => {
             out.push_str(",\"histogram\":");
-            push_histogram_point(out, sample.t_ms, histogram);
+            push_histogram_point(out, sample.t_ms, histogram, as_what);
         }
     }
     out.push('}');
 }
 
-fn push_series(out: &mut String, series: &Series) {
+fn push_series(out: &mut String, series: &Series, as_what: Histograms) {
     out.push_str("{\"metric\":");
     push_labels(out, &series.labels);
     if !series.floats.is_empty() {
@@ -73,7 +90,7 @@ fn push_series(out: &mut String, series: &Series) {
     }
     if !series.histograms.is_empty() {
         out.push_str(",\"histograms\":");
-        push_list(out, &series.histograms, |out, (t_ms, histogram)| push_histogram_point(out, *t_ms, histogram));
+        push_list(out, &series.histograms, |out, (t_ms, one)| push_histogram_point(out, *t_ms, one, as_what));
     }
     out.push('}');
 }
@@ -86,7 +103,7 @@ fn push_float_point(out: &mut String, t_ms: i64, value: f64) {
     out.push(']');
 }
 
-fn push_histogram_point(out: &mut String, t_ms: i64, histogram: &FloatHistogram) {
+fn push_histogram_point(out: &mut String, t_ms: i64, histogram: &FloatHistogram, as_what: Histograms) {
     out.push('[');
     push_time(out, t_ms);
     out.push_str(",{\"count\":");
@@ -106,7 +123,53 @@ fn push_histogram_point(out: &mut String, t_ms: i64, histogram: &FloatHistogram)
             out.push(']');
         });
     }
+    if as_what == Histograms::Native {
+        push_native(out, histogram);
+    }
     out.push_str("}]");
+}
+
+/// `,"native": …`.
+fn push_native(out: &mut String, histogram: &FloatHistogram) {
+    let hint = match histogram.reset_hint {
+        ResetHint::Unknown => "unknown",
+        ResetHint::Reset => "reset",
+        ResetHint::NotReset => "not_reset",
+        ResetHint::Gauge => "gauge",
+    };
+    out.push_str(",\"native\":{\"schema\":");
+    out.push_str(&histogram.schema.to_string());
+    for (name, value) in [("zero_threshold", histogram.zero_threshold), ("zero_count", histogram.zero_count)] {
+        out.push_str(&format!(",\"{name}\":"));
+        push_quoted_float(out, value);
+    }
+    out.push_str(&format!(",\"reset_hint\":\"{hint}\""));
+    let sides = [
+        ("positive", indexed(&histogram.positive_spans, &histogram.positive_buckets)),
+        ("negative", indexed(&histogram.negative_spans, &histogram.negative_buckets)),
+    ];
+    for (name, buckets) in sides {
+        out.push_str(&format!(",\"{name}\":"));
+        push_list(out, &buckets, |out, (index, count)| {
+            out.push_str(&format!("[{index},"));
+            push_quoted_float(out, *count);
+            out.push(']');
+        });
+    }
+    out.push_str(",\"custom_values\":");
+    push_list(out, &histogram.custom_values, |out, value| push_quoted_float(out, *value));
+    out.push('}');
+}
+
+/// Buckets with their indices.
+fn indexed(spans: &[Span], buckets: &[f64]) -> Vec<(i64, f64)> {
+    let mut next = 0_i64;
+    let runs = spans.iter().flat_map(|span| {
+        let from = next + i64::from(span.offset);
+        next = from + i64::from(span.length);
+        from..next
+    });
+    runs.zip(buckets.iter().copied()).collect()
 }
 
 /// A bucket that is not empty. `rule`: 0 open left, 1 open right, 2 open both, 3 closed both.
@@ -149,7 +212,7 @@ mod tests {
 
     fn data(value: &Value) -> String {
         let mut out = String::new();
-        push_data(&mut out, value);
+        push_data(&mut out, value, Histograms::Buckets);
         out
     }
 
@@ -198,6 +261,28 @@ mod tests {
             concat!(
                 r#"{"resultType":"matrix","result":[{"metric":{},"histograms":[[1,{"count":"12","sum":"18.5","buckets":["#,
                 r#"[1,"-4","-2","2"],[1,"-2","-1","3"],[3,"-0.001","0.001","2"],[0,"0.5","1","1"],[0,"4","8","4"]]}]]}]}"#
+            )
+        );
+    }
+
+    #[test]
+    fn a_native_histogram_is_told_whole_to_who_asks() {
+        let histogram = FloatHistogram {
+            schema: 1,
+            count: 6.0,
+            sum: 2.5,
+            positive_spans: vec![Span { offset: -1, length: 1 }, Span { offset: 2, length: 2 }],
+            positive_buckets: vec![1.0, 2.0, 3.0],
+            reset_hint: ResetHint::Gauge,
+            ..FloatHistogram::default()
+        };
+        let mut out = String::new();
+        push_native(&mut out, &histogram);
+        assert_eq!(
+            out,
+            concat!(
+                r#","native":{"schema":1,"zero_threshold":"0","zero_count":"0","reset_hint":"gauge","#,
+                r#""positive":[[-1,"1"],[2,"2"],[3,"3"]],"negative":[],"custom_values":[]}"#
             )
         );
     }

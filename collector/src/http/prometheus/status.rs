@@ -46,7 +46,7 @@ pub(super) async fn runtimeinfo(State(state): State<Arc<HttpState>>) -> Answer {
         "GOMEMLIMIT": 0,
         "GOGC": "",
         "GODEBUG": "",
-        "storageRetention": format!("{}d", state.engine.retention_ms() / 86_400_000),
+        "storageRetention": retention(state.engine.retention_ms()),
     }))
 }
 
@@ -124,6 +124,11 @@ fn rfc3339(ms: i64) -> String {
     let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// How long data is kept, as a person reads it.
+fn retention(ms: i64) -> String {
+    if ms == 0 { "for ever".to_owned() } else { format!("{}d", ms / 86_400_000) }
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use weir_proto::{HistogramLayout, KeyValue};
+use weir_proto::batch::STALE_NAN_BITS;
+use weir_proto::{HistogramLayout, HistogramMarks, KeyValue, ResetHint};
 
 /// The start times of a chunk's points, as compactly as they were stored. 0 means that none was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct HistogramPoint {
     pub layout: HistogramLayout,
     /// Bucket counts, not cumulative over buckets.
     pub counts: Box<[u64]>,
+    /// What Prometheus says of it beyond; of a float histogram, `count`, `zero_count` and `counts` are bits of doubles.
+    pub marks: HistogramMarks,
 }
 
 /// One exemplar.
@@ -158,7 +161,68 @@ impl HistogramPoint {
             && self.zero_count == other.zero_count
             && self.layout == other.layout
             && self.counts == other.counts
+            && self.marks == other.marks
     }
+
+    /// One of its counts as a double.
+    #[must_use]
+    pub fn as_f64(&self, count: u64) -> f64 {
+        if self.marks.is_float() { f64::from_bits(count) } else { count as f64 }
+    }
+
+    /// Whether a counter that was `before` goes on to this: same buckets, none of which fell. Only native histograms
+    /// are looked at, since only their readers ask; anything unlike `before` is left for a reader to compare.
+    /// Source: Prometheus tsdb/chunkenc, `counterResetHint`: a chunk's first histogram is of unknown relation to what
+    /// was before, and a change of layout begins a chunk.
+    #[must_use]
+    pub fn goes_on_from(&self, before: &Self) -> bool {
+        let same = self.marks.is_native()
+            && before.marks.is_native()
+            && self.marks.is_float() == before.marks.is_float()
+            && before.marks.hint() != ResetHint::Gauge
+            && !matches!(self.marks.hint(), ResetHint::Gauge | ResetHint::Reset)
+            && [self, before].iter().all(|point| point.sum.to_bits() != STALE_NAN_BITS);
+        let fell = |now: u64, then: u64| self.as_f64(now) < self.as_f64(then);
+        same && !fell(self.count, before.count)
+            && !fell(self.zero_count, before.zero_count)
+            && !self.bucket_fell(before).unwrap_or(true)
+    }
+
+    /// Whether a bucket fell; `None` when the buckets are not the same ones.
+    fn bucket_fell(&self, before: &Self) -> Option<bool> {
+        let fell = |now: u64, then: u64| self.as_f64(now) < self.as_f64(then);
+        match (&self.layout, &before.layout) {
+            (HistogramLayout::Explicit { bounds }, HistogramLayout::Explicit { bounds: others }) => {
+                let same = bounds == others && self.counts.len() == before.counts.len();
+                same.then(|| self.counts.iter().zip(&before.counts).any(|(&now, &then)| fell(now, then)))
+            }
+            (
+                HistogramLayout::Exponential { scale, zero_threshold, .. },
+                HistogramLayout::Exponential { scale: other, zero_threshold: threshold, .. },
+            ) if scale == other && zero_threshold == threshold => {
+                let [now, then] = [self.sides(), before.sides()];
+                Some(now.into_iter().zip(then).any(|(now, then)| side_fell(now, then, fell)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Offset and counts of the positive and the negative side.
+    fn sides(&self) -> [(i32, &[u64]); 2] {
+        let HistogramLayout::Exponential { positive_offset, positive_len, negative_offset, .. } = &self.layout else {
+            return [(0, &[]), (0, &[])];
+        };
+        let (positive, negative) = self.counts.split_at((*positive_len as usize).min(self.counts.len()));
+        [(*positive_offset, positive), (*negative_offset, negative)]
+    }
+}
+
+/// Whether a bucket of `then` is less in `now`, where buckets that are not there are empty.
+fn side_fell(now: (i32, &[u64]), then: (i32, &[u64]), fell: impl Fn(u64, u64) -> bool) -> bool {
+    (i64::from(then.0)..).zip(then.1).any(|(index, &count)| {
+        let at = usize::try_from(index - i64::from(now.0)).ok();
+        fell(at.and_then(|at| now.1.get(at)).copied().unwrap_or(0), count)
+    })
 }
 
 /// First and one past the last bucket that is not empty; (0, 0) when all are.
@@ -192,7 +256,29 @@ mod tests {
                 negative_offset,
             },
             counts: counts.into(),
+            marks: HistogramMarks::default(),
         }
+    }
+
+    #[test]
+    fn a_counter_goes_on_where_nothing_fell_and_the_buckets_are_the_same() {
+        let native = |offset, counts: &[u64]| HistogramPoint {
+            marks: HistogramMarks::native(false, ResetHint::Unknown),
+            ..exponential(offset, counts.len() as u32, 0, counts)
+        };
+        let before = native(0, &[1, 2]);
+        assert!(native(-1, &[4, 1, 2]).goes_on_from(&before));
+        assert!(!native(-1, &[9, 0, 2]).goes_on_from(&before), "a bucket fell");
+        assert!(!native(0, &[1]).goes_on_from(&before), "the count fell");
+        assert!(!exponential(0, 2, 0, &[1, 2]).goes_on_from(&before), "not native");
+        let gauge = HistogramMarks::native(false, ResetHint::Gauge);
+        assert!(!HistogramPoint { marks: gauge, ..native(0, &[1, 2]) }.goes_on_from(&before));
+        let float = |count: f64| HistogramPoint {
+            count: count.to_bits(),
+            marks: HistogramMarks::native(true, ResetHint::NotReset),
+            ..native(0, &[count.to_bits()])
+        };
+        assert!(float(0.75).goes_on_from(&float(0.5)) && !float(0.5).goes_on_from(&float(0.75)));
     }
 
     #[test]

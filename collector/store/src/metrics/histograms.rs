@@ -2,7 +2,8 @@
 //!
 //! Bucket counts stand bucket by bucket, each bucket's counts in order of time, not cumulative over buckets: the
 //! counts of one bucket are alike, those of one instant are not (16 to 28 % smaller). The buckets of an exponential
-//! chunk cover those of all its points; the empty ones added are trimmed again when it is read.
+//! chunk cover those of all its points; the empty ones added are trimmed again when it is read. Float counts have
+//! columns of their own, so that whole ones stay as small as they are.
 
 use std::ops::Range;
 use std::path::Path;
@@ -10,11 +11,11 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, Float64Array, Float64Builder, Int8Array, Int32Array, Int32Builder, Int64Builder, ListBuilder,
-    UInt32Array, UInt64Builder,
+    UInt8Builder, UInt32Array, UInt64Builder,
 };
-use arrow::datatypes::{DataType, Float64Type, Int8Type, Int32Type, Int64Type, UInt32Type, UInt64Type};
-use weir_proto::HistogramLayout;
+use arrow::datatypes::{DataType, Float64Type, Int8Type, Int32Type, Int64Type, UInt8Type, UInt32Type, UInt64Type};
 use weir_proto::schema::metrics as columns;
+use weir_proto::{HistogramLayout, HistogramMarks};
 
 use super::array::{NumberLists, Rows};
 use super::chunk::{HistogramChunk, HistogramPoint};
@@ -46,7 +47,16 @@ pub(crate) struct HistogramWriter {
     count: ListBuilder<UInt64Builder>,
     zero_count: ListBuilder<UInt64Builder>,
     floats: [ListBuilder<Float64Builder>; 3],
+    float_counts: FloatCounts,
+    marks: ListBuilder<UInt8Builder>,
     counts_pending: usize,
+}
+
+/// The columns of float histograms.
+struct FloatCounts {
+    buckets: ListBuilder<Float64Builder>,
+    count: ListBuilder<Float64Builder>,
+    zero_count: ListBuilder<Float64Builder>,
 }
 
 #[derive(Default)]
@@ -73,6 +83,8 @@ impl HistogramWriter {
             count: integers(),
             zero_count: integers(),
             floats: [float_lists(), float_lists(), float_lists()],
+            float_counts: FloatCounts { buckets: float_lists(), count: float_lists(), zero_count: float_lists() },
+            marks: ListBuilder::new(UInt8Builder::new()).with_field(columns::list_item(DataType::UInt8)),
             counts_pending: 0,
         })
     }
@@ -99,27 +111,18 @@ impl HistogramWriter {
 
     fn push_points(&mut self, points: &[HistogramPoint], cumulative: bool) {
         let grid = Grid::of(points);
+        let float = points.iter().any(|point| point.marks.is_float());
+        let increments = cumulative && !float;
         self.layouts.push(&grid.layout);
         self.buckets.push(u32::try_from(grid.buckets).unwrap_or(u32::MAX));
-        self.kinds.push(if cumulative { INCREMENTS } else { AS_THEY_ARE });
-        let counts = grid.bucket_major(points, cumulative);
+        self.kinds.push(if increments { INCREMENTS } else { AS_THEY_ARE });
+        let counts = grid.bucket_major(points, increments);
         self.counts_pending += counts.len() + points.len();
-        match counts.iter().map(|&count| i32::try_from(count)).collect::<Result<Vec<i32>, _>>() {
-            Ok(list) => {
-                self.narrow.values().append_slice(&list);
-                self.narrow.append(true);
-                self.wide.append_null();
-            }
-            Err(_) => {
-                self.wide.values().append_slice(&counts);
-                self.wide.append(true);
-                self.narrow.append_null();
-            }
+        if float {
+            self.push_float_counts(points, &counts);
+        } else {
+            self.push_whole_counts(points, &counts);
         }
-        let told_by_buckets = points.iter().all(|point| point.count == buckets_total(&point.counts, point.zero_count));
-        push_unless(told_by_buckets, &mut self.count, points.iter().map(|point| point.count));
-        let no_zeros = points.iter().all(|point| point.zero_count == 0);
-        push_unless(no_zeros, &mut self.zero_count, points.iter().map(|point| point.zero_count));
         let fields: [fn(&HistogramPoint) -> f64; 3] = [|point| point.sum, |point| point.min, |point| point.max];
         for (at, (lists, field)) in self.floats.iter_mut().zip(fields).enumerate() {
             let absent = at > 0 && points.iter().all(|point| field(point).to_bits() == f64::NAN.to_bits());
@@ -129,13 +132,56 @@ impl HistogramWriter {
                 lists.append_value(points.iter().map(|point| Some(field(point))));
             }
         }
+        if points.iter().all(|point| point.marks == HistogramMarks::default()) {
+            self.marks.append_null();
+        } else {
+            self.marks.append_value(points.iter().map(|point| Some(point.marks.bits())));
+        }
+    }
+
+    fn push_whole_counts(&mut self, points: &[HistogramPoint], counts: &[i64]) {
+        match counts.iter().map(|&count| i32::try_from(count)).collect::<Result<Vec<i32>, _>>() {
+            Ok(list) => {
+                self.narrow.values().append_slice(&list);
+                self.narrow.append(true);
+                self.wide.append_null();
+            }
+            Err(_) => {
+                self.wide.values().append_slice(counts);
+                self.wide.append(true);
+                self.narrow.append_null();
+            }
+        }
+        let told_by_buckets = points.iter().all(|point| point.count == buckets_total(&point.counts, point.zero_count));
+        push_unless(told_by_buckets, &mut self.count, points.iter().map(|point| point.count));
+        let no_zeros = points.iter().all(|point| point.zero_count == 0);
+        push_unless(no_zeros, &mut self.zero_count, points.iter().map(|point| point.zero_count));
+        let float = &mut self.float_counts;
+        [&mut float.buckets, &mut float.count, &mut float.zero_count].into_iter().for_each(ListBuilder::append_null);
+    }
+
+    fn push_float_counts(&mut self, points: &[HistogramPoint], counts: &[i64]) {
+        let double = |bits: u64| Some(f64::from_bits(bits));
+        let float = &mut self.float_counts;
+        float.buckets.append_value(counts.iter().map(|count| double(count.cast_unsigned())));
+        float.count.append_value(points.iter().map(|point| double(point.count)));
+        if points.iter().all(|point| point.zero_count == 0) {
+            float.zero_count.append_null();
+        } else {
+            float.zero_count.append_value(points.iter().map(|point| double(point.zero_count)));
+        }
+        self.narrow.append_null();
+        self.wide.append_null();
+        self.count.append_null();
+        self.zero_count.append_null();
     }
 
     fn write(&mut self) -> Result<(), StoreError> {
         let mut all = self.head.take();
         all.extend(std::mem::take(&mut self.layouts).into_columns());
         let [sum, min, max] = &mut self.floats;
-        let values: [ArrayRef; 9] = [
+        let float = &mut self.float_counts;
+        let values: [ArrayRef; 13] = [
             Arc::new(UInt32Array::from(std::mem::take(&mut self.buckets))),
             Arc::new(Int8Array::from(std::mem::take(&mut self.kinds))),
             Arc::new(self.narrow.finish()),
@@ -145,6 +191,10 @@ impl HistogramWriter {
             Arc::new(sum.finish()),
             Arc::new(min.finish()),
             Arc::new(max.finish()),
+            Arc::new(float.buckets.finish()),
+            Arc::new(float.count.finish()),
+            Arc::new(float.zero_count.finish()),
+            Arc::new(self.marks.finish()),
         ];
         all.extend(values);
         self.counts_pending = 0;
@@ -212,9 +262,10 @@ fn by_layout(points: &[HistogramPoint], window: Range<usize>) -> Vec<Range<usize
     let mut span = Span::of(&points[from]);
     for (at, point) in points.iter().enumerate().take(window.end).skip(window.start + 1) {
         let next = Span::of(point);
+        let alike = point.marks.is_float() == points[from].marks.is_float();
         span = match span.with(&next) {
-            Some(wider) => wider,
-            None => {
+            Some(wider) if alike => wider,
+            _ => {
                 pieces.push(from..at);
                 from = at;
                 next
@@ -367,6 +418,10 @@ pub(crate) fn read_columns() -> Vec<&'static str> {
         columns::SUM,
         columns::MIN,
         columns::MAX,
+        columns::COUNTS_F64,
+        columns::COUNT_F64,
+        columns::ZERO_COUNT_F64,
+        columns::MARKS,
     ];
     HEAD.into_iter().chain(values).collect()
 }
@@ -381,6 +436,7 @@ pub(crate) fn decode(
     let kinds = rows.numbers::<Int8Type>(columns::COUNTS_KIND)?;
     let narrow = rows.list::<Int32Type>(columns::C32)?;
     let wide = rows.list::<Int64Type>(columns::C64)?;
+    let float = rows.list::<Float64Type>(columns::COUNTS_F64)?;
     let points = PointReader {
         count: rows.list::<UInt64Type>(columns::COUNT)?,
         zero_count: rows.list::<UInt64Type>(columns::ZERO_COUNT)?,
@@ -389,16 +445,20 @@ pub(crate) fn decode(
             rows.list::<Float64Type>(columns::MIN)?,
             rows.list::<Float64Type>(columns::MAX)?,
         ],
+        float_count: rows.list::<Float64Type>(columns::COUNT_F64)?,
+        float_zero_count: rows.list::<Float64Type>(columns::ZERO_COUNT_F64)?,
+        marks: rows.list::<UInt8Type>(columns::MARKS)?,
     };
     let mut chunks = Vec::with_capacity(rows.batch.num_rows());
     for row in 0..rows.batch.num_rows() {
         let (sid, times, starts) = head.row(row, lists)?;
         let n = times.len();
         let (layout, buckets) = layouts.row(row).ok_or_else(|| rows.bad_row(row, "its layout is incomplete"))?;
-        let mut counts: Vec<i64> = match (narrow.row(row), wide.row(row)) {
-            (Some(list), _) => list.iter().map(|&count| i64::from(count)).collect(),
-            (None, Some(list)) => list.to_vec(),
-            (None, None) => return Err(rows.bad_row(row, "it has no counts")),
+        let mut counts: Vec<i64> = match (narrow.row(row), wide.row(row), float.row(row)) {
+            (Some(list), _, _) => list.iter().map(|&count| i64::from(count)).collect(),
+            (None, Some(list), _) => list.to_vec(),
+            (None, None, Some(list)) => list.iter().map(|count| count.to_bits().cast_signed()).collect(),
+            (None, None, None) => return Err(rows.bad_row(row, "it has no counts")),
         };
         if counts.len() != buckets.saturating_mul(n) {
             return Err(rows.bad_row(row, "its counts do not fit its buckets and timeline"));
@@ -468,6 +528,9 @@ struct PointReader<'a> {
     count: NumberLists<'a, UInt64Type>,
     zero_count: NumberLists<'a, UInt64Type>,
     floats: [NumberLists<'a, Float64Type>; 3],
+    float_count: NumberLists<'a, Float64Type>,
+    float_zero_count: NumberLists<'a, Float64Type>,
+    marks: NumberLists<'a, UInt8Type>,
 }
 
 impl PointReader<'_> {
@@ -475,28 +538,33 @@ impl PointReader<'_> {
         let count = self.count.row(row);
         let zero_count = self.zero_count.row(row);
         let [sum, min, max] = [0, 1, 2].map(|at| self.floats[at].row(row));
+        let (float_count, float_zero_count) = (self.float_count.row(row), self.float_zero_count.row(row));
+        let marks = self.marks.row(row);
         let sum = sum?;
         let fits = sum.len() == n
             && [count, zero_count].iter().flatten().all(|list| list.len() == n)
-            && [min, max].iter().flatten().all(|list| list.len() == n);
+            && [min, max, float_count, float_zero_count].iter().flatten().all(|list| list.len() == n)
+            && marks.is_none_or(|list| list.len() == n);
         if !fits {
             return None;
         }
         let points = (0..n).map(|k| {
             let counts: Box<[u64]> = counts.iter().skip(k).step_by(n).map(|count| count.cast_unsigned()).collect();
-            let zero_count = zero_count.map_or(0, |list| list[k]);
-            HistogramPoint {
-                count: count.map_or_else(|| buckets_total(&counts, zero_count), |list| list[k]),
+            let zeros = zero_count.map(|list| list[k]).or(float_zero_count.map(|list| list[k].to_bits())).unwrap_or(0);
+            let total = count.map(|list| list[k]).or(float_count.map(|list| list[k].to_bits()));
+            let point = HistogramPoint {
+                count: total.unwrap_or_else(|| buckets_total(&counts, zeros)),
                 sum: sum[k],
                 min: min.map_or(f64::NAN, |list| list[k]),
                 max: max.map_or(f64::NAN, |list| list[k]),
-                zero_count,
+                zero_count: zeros,
                 layout: layout.clone(),
                 counts,
-            }
-            .trimmed()
+                marks: marks.map_or(Some(HistogramMarks::default()), |list| HistogramMarks::from_bits(list[k]))?,
+            };
+            Some(point.trimmed())
         });
-        Some(points.collect())
+        points.collect()
     }
 }
 
@@ -519,6 +587,7 @@ mod tests {
                 negative_offset: 0,
             },
             counts: counts.into(),
+            marks: HistogramMarks::default(),
         }
     }
 

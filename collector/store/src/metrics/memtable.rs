@@ -321,13 +321,16 @@ impl Head {
                 zero_count: rows.zero_count[at],
                 layout: layout.clone(),
                 counts: counts.into(),
+                marks: rows.marks_of(at),
             }
             .trimmed();
             let bytes = head_bytes::<HistogramPoint>() + 8 * point.counts.len() as u64;
             let head = &mut self.series[sid as usize];
             let (time, start) = (rows.time_ns[at], rows.start_ns[at]);
             let additive = head.additive;
-            let placed = head.histograms.get_or_insert_default().push(time, start, point, additive);
+            let column = head.histograms.get_or_insert_default();
+            let point = column.marked(time, point);
+            let placed = column.push(time, start, point, additive);
             self.note(time, placed, bytes);
         }
     }
@@ -421,6 +424,16 @@ enum Placed {
 impl<V> Default for HeadColumn<V> {
     fn default() -> Self {
         Self { times: Vec::new(), values: Vec::new(), starts: HeadStarts::All(0), sorted: true }
+    }
+}
+
+impl HeadColumn<HistogramPoint> {
+    /// `point` with a note whether it goes on from the one before it. A point that is older than another has none:
+    /// who reads compares.
+    fn marked(&self, time: i64, point: HistogramPoint) -> HistogramPoint {
+        let before = self.values.last().filter(|_| self.sorted && self.times.last().is_some_and(|&last| last < time));
+        let goes_on = before.is_some_and(|before| point.goes_on_from(before));
+        HistogramPoint { marks: point.marks.with_goes_on(goes_on), ..point }
     }
 }
 

@@ -28,6 +28,9 @@ impl<V> Default for Column<V> {
 pub(crate) trait Additive: Clone {
     /// Adds `other`; when the two cannot be added, `other` replaces it.
     fn add(&mut self, other: &Self);
+
+    /// Is told the value before it, after values were put in order.
+    fn follow(&mut self, _before: Option<&Self>) {}
 }
 
 impl<V> Default for ColumnBuilder<V> {
@@ -65,6 +68,10 @@ impl<V: Additive> ColumnBuilder<V> {
                     }
                     _ => settled.push(row),
                 }
+            }
+            for at in 0..settled.len() {
+                let (before, rest) = settled.split_at_mut(at);
+                rest[0].2.follow(before.last().map(|row| &row.2));
             }
             self.rows = settled;
         }
@@ -161,8 +168,15 @@ fn sum(left: f64, right: f64) -> f64 {
 }
 
 impl Additive for HistogramPoint {
+    fn follow(&mut self, before: Option<&Self>) {
+        let goes_on = before.is_some_and(|before| self.goes_on_from(before));
+        self.marks = self.marks.with_goes_on(goes_on);
+    }
+
     fn add(&mut self, other: &Self) {
-        let Some((layout, counts)) = add_buckets(self, other) else {
+        // What adds up is Weir's own, whole and not native; anything else replaces.
+        let summed = if self.marks == other.marks && !self.marks.is_native() { add_buckets(self, other) } else { None };
+        let Some((layout, counts)) = summed else {
             *self = other.clone();
             return;
         };
@@ -272,6 +286,8 @@ impl Buckets {
 
 #[cfg(test)]
 mod tests {
+    use weir_proto::HistogramMarks;
+
     use super::*;
 
     fn point(scale: i32, offset: i32, counts: &[u64]) -> HistogramPoint {
@@ -289,6 +305,7 @@ mod tests {
                 negative_offset: 0,
             },
             counts: counts.into(),
+            marks: HistogramMarks::default(),
         }
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use weir_proto::identity::SeriesParts;
 use weir_proto::{
-    Attributes, KeyValue, MetricBatch, MetricKind, Resource, Scope, SeriesIdentity, Temporality, semconv,
+    Attributes, HistogramMarks, KeyValue, MetricBatch, MetricKind, Resource, Scope, SeriesIdentity, Temporality,
+    semconv,
 };
 
 use super::chunk::HistogramPoint;
@@ -76,6 +77,8 @@ pub(crate) fn push_histogram(
 ) {
     let row = row_of(batch, identity);
     let rows = &mut batch.histograms;
+    rows.marks.resize(rows.series.len(), HistogramMarks::default());
+    rows.marks.push(point.marks);
     rows.series.push(row);
     rows.start_ns.push(start);
     rows.time_ns.push(time);

@@ -8,7 +8,10 @@ use proptest::prelude::*;
 use roaring::RoaringBitmap;
 use weir_proto::batch::STALE_NAN_BITS;
 use weir_proto::prometheus::Promotion;
-use weir_proto::{Fingerprint, HistogramLayout, KeyValue, MetricBatch, MetricKind, SeriesIdentity, Temporality, Value};
+use weir_proto::{
+    Fingerprint, HistogramLayout, HistogramMarks, KeyValue, MetricBatch, MetricKind, ResetHint, SeriesIdentity,
+    Temporality, Value,
+};
 
 use super::chunk::{Exemplar, HistogramChunk, HistogramPoint, NumberChunk};
 use super::memtable::MetricMemtable;
@@ -173,6 +176,7 @@ fn mixed() -> MetricBatch {
             zero_count: 0,
             layout,
             counts: counts.into(),
+            marks: HistogramMarks::default(),
         };
         push_histogram(&mut batch, &explicit, 5, time, point(bounds, &[at as u64, 2, 1 << 40]));
         let layout = HistogramLayout::Exponential {
@@ -182,12 +186,35 @@ fn mixed() -> MetricBatch {
             positive_len: 3,
             negative_offset: 4,
         };
-        push_histogram(&mut batch, &exponential, time - SECOND, time, point(layout, &[0, at as u64, 1, 0, 7]));
+        push_histogram(&mut batch, &exponential, time - SECOND, time, point(layout.clone(), &[0, at as u64, 1, 0, 7]));
+        for point in [native(at, layout, 5), native(at, HistogramLayout::Explicit { bounds: [0.5].into() }, 2)] {
+            let name = if point.counts.len() == 2 { "custom" } else { "native" };
+            let series = series_of(name, &[], MetricKind::ExponentialHistogram, Temporality::Cumulative);
+            push_histogram(&mut batch, &series, 0, time, point);
+        }
         if at % 500 == 0 {
             push_exemplar(&mut batch, &counter, time, vec![KeyValue::new("k", Value::Int(at))]);
         }
     }
     batch
+}
+
+/// A native histogram of `buckets` buckets: whole, then float, with every hint, falling now and then.
+fn native(at: i64, layout: HistogramLayout, buckets: usize) -> HistogramPoint {
+    let float = at % 600 > 400;
+    let bits = |count: f64| if float { count.to_bits() } else { count as u64 };
+    let hints = [ResetHint::Unknown, ResetHint::NotReset, ResetHint::Reset, ResetHint::Gauge];
+    let count = (at % 300) as f64;
+    HistogramPoint {
+        count: bits(count * buckets as f64),
+        sum: at as f64,
+        min: f64::NAN,
+        max: f64::NAN,
+        zero_count: if buckets == 5 { bits(1.0) } else { 0 },
+        layout,
+        counts: vec![bits(count); buckets].into(),
+        marks: HistogramMarks::native(float, hints[usize::try_from(at / 100 % 4).unwrap()]),
+    }
 }
 
 #[test]
@@ -199,7 +226,7 @@ fn a_part_answers_what_its_memtable_answered() {
     assert_eq!(parts.len(), 2, "one part per day");
     let before: Vec<_> = Partition::of_memtable(&memtable).collect();
     let (expected, found) = (answer(&before), answer(&partitions(&parts)));
-    assert_eq!(expected.len(), 5);
+    assert_eq!(expected.len(), 7);
     assert_eq!(expected, found);
 }
 
