@@ -23,11 +23,17 @@ use super::lookup::{Member, Output, View};
 use super::matcher::{BOUND, Compiled};
 use super::rows::{Point, Reading, Sampled};
 
-/// Weight of the outputs of one batch.
-const GROUP_WEIGHT: usize = 256;
-/// What an output that reads histograms weighs; one that reads numbers weighs 1. A row of a native histogram takes
-/// about a kilobyte, a number 24 bytes, but a histogram has fewer rows.
-const HISTOGRAM_WEIGHT: usize = 16;
+/// Outputs of one batch that read histograms: a row of a native histogram takes about a kilobyte.
+const GROUP_HISTOGRAMS: usize = 16;
+/// Samples of one batch of numbers, about: two megabytes, which a core still holds near itself, and a last batch that
+/// keeps one thread from its rest for a millisecond only.
+const GROUP_SAMPLES: i64 = 128 << 10;
+/// The usual distance of two samples, for that guess.
+const INTERVAL_MS: i64 = 15_000;
+/// The fewest outputs of a batch: neighbours share pages.
+const GROUP_NUMBERS_MIN: i64 = 32;
+/// The most.
+const GROUP_NUMBERS_MAX: i64 = 512;
 /// Points of explicit histograms that are kept from selection to reading: some 50 MB.
 const KEPT_POINTS_MAX: usize = 200_000;
 /// What a histogram point takes beside its counts.
@@ -92,7 +98,7 @@ impl Plan {
             snapshot,
             bounds: vec![Arc::from([]); outputs.len()],
             ids: Vec::with_capacity(outputs.len()),
-            groups: grouped(&outputs),
+            groups: grouped(&outputs, &window),
             window,
             kept: Mutex::default(),
             outputs,
@@ -454,18 +460,19 @@ impl Ord for Bound {
 }
 
 /// Neighbours that are read together: all with histograms, or all without.
-fn grouped(outputs: &[Output]) -> Vec<Range<usize>> {
+fn grouped(outputs: &[Output], window: &Window) -> Vec<Range<usize>> {
+    let samples = window.end_ms.saturating_sub(window.start_ms).max(0) / INTERVAL_MS + 1;
+    let numbers = (GROUP_SAMPLES / samples).clamp(GROUP_NUMBERS_MIN, GROUP_NUMBERS_MAX);
+    let numbers = usize::try_from(numbers).unwrap_or(1);
     let mut groups = Vec::new();
-    let (mut begin, mut total) = (0, 0);
-    for (at, output) in outputs.iter().enumerate() {
-        if begin < at && (total >= GROUP_WEIGHT || output.has_histograms() != outputs[at - 1].has_histograms()) {
+    let mut begin = 0;
+    for at in 1..=outputs.len() {
+        let full = if outputs[begin].has_histograms() { GROUP_HISTOGRAMS } else { numbers };
+        let next = outputs.get(at).map(Output::has_histograms);
+        if at - begin == full || next != Some(outputs[begin].has_histograms()) {
             groups.push(begin..at);
-            (begin, total) = (at, 0);
+            begin = at;
         }
-        total += if output.has_histograms() { HISTOGRAM_WEIGHT } else { 1 };
-    }
-    if begin < outputs.len() {
-        groups.push(begin..outputs.len());
     }
     groups
 }

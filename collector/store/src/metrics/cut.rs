@@ -181,11 +181,6 @@ impl<'a> HeadReader<'a> {
         self.timelines.values().iter().copied().chain(self.start_timelines.iter().flatten()).collect()
     }
 
-    /// Timelines of start times that these rows name.
-    pub(crate) fn start_timelines(&self) -> Vec<u32> {
-        self.start_timelines.iter().flatten().collect()
-    }
-
     /// How the start times of a row are given.
     pub(crate) fn start(&self, row: usize) -> Result<StoredStart, StoreError> {
         let start = if self.starts.is_null(row) { 0 } else { self.starts.value(row) };

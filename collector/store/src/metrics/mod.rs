@@ -9,7 +9,7 @@
 //! | `series_table`, `timelines`, `samples`, `histograms`, `exemplars` | the tables of a part |
 //! | `file`, `array`, `attributes` | Parquet files, columns of a batch, text maps |
 //! | `write`, `read`, `compact` | a part from series, series from a part, a part from parts |
-//! | `rows`, `pages` | numbers of a part for a reader that brings the columns; unpacked pages of lists |
+//! | `rows`, `pages`, `heads` | numbers of a part for a reader that brings the columns; unpacked pages |
 
 mod array;
 mod attributes;
@@ -19,6 +19,7 @@ mod compact;
 mod cut;
 mod exemplars;
 mod file;
+mod heads;
 mod histograms;
 pub(crate) mod index;
 mod labels;

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -24,6 +24,7 @@ use parquet::basic::Encoding;
 use parquet::column::page::Page;
 
 use super::file::{PageReader, TableFile};
+use super::heads::HeadBlock;
 use crate::error::StoreError;
 
 /// Bytes of unpacked pages that all parts together keep: 16 million increments.
@@ -33,7 +34,8 @@ const PRESENT: u8 = 2;
 /// Bits of a definition level.
 const LEVEL_BITS: u8 = 2;
 
-/// Unpacked pages of all parts; the oldest goes first. The mutex guards look-ups; pages are unpacked outside of it.
+/// Unpacked pages of all parts; the oldest goes first. The mutex guards look-ups; whoever misses a page unpacks it in
+/// its slot, where others who want the same one wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct PageCache {
     tables: AtomicU64,
@@ -42,13 +44,34 @@ pub(crate) struct PageCache {
 
 #[derive(Debug, Default)]
 struct KeptPages {
-    pages: HashMap<PageKey, Arc<ListPage>, RandomState>,
-    order: VecDeque<PageKey>,
+    pages: HashMap<PageKey, Slot, RandomState>,
+    order: VecDeque<(PageKey, usize)>,
     bytes: usize,
 }
 
+/// Empty while its page is unpacked.
+type Slot = Arc<Mutex<Option<Cached>>>;
+
+/// What is kept.
+#[derive(Clone, Debug)]
+pub(crate) enum Cached {
+    /// A page of lists.
+    Lists(Arc<ListPage>),
+    /// What a block of rows says beside its lists.
+    Heads(Arc<HeadBlock>),
+}
+
+impl Cached {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Lists(page) => page.bytes(),
+            Self::Heads(block) => block.bytes(),
+        }
+    }
+}
+
 /// Which page: of which open table, which row group, column, and page there.
-type PageKey = (u64, usize, usize, usize);
+pub(crate) type PageKey = (u64, usize, usize, usize);
 
 /// One unpacked page of lists.
 #[derive(Debug)]
@@ -157,29 +180,41 @@ impl PageCache {
         self.tables.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn find(&self, key: &PageKey) -> Option<Arc<ListPage>> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.pages.get(key).map(Arc::clone)
+    /// What is kept under `key`, made by `make` where it is not there.
+    pub(crate) fn find_or(
+        &self,
+        key: PageKey,
+        make: impl FnOnce() -> Result<Cached, StoreError>,
+    ) -> Result<Cached, StoreError> {
+        let slot = Arc::clone(lock(&self.kept).pages.entry(key).or_default());
+        let mut page = lock(&slot);
+        if let Some(page) = &*page {
+            return Ok(page.clone());
+        }
+        let made = make().inspect_err(|_| drop(lock(&self.kept).pages.remove(&key)))?;
+        *page = Some(made.clone());
+        drop(page);
+        lock(&self.kept).keep(key, made.bytes());
+        Ok(made)
     }
+}
 
-    fn keep(&self, key: PageKey, page: &Arc<ListPage>) {
-        let bytes = page.bytes();
-        if bytes > KEPT_BYTES_MAX / 4 {
-            return;
-        }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.pages.insert(key, Arc::clone(page)).is_some() {
-            return;
-        }
-        kept.order.push_back(key);
-        kept.bytes += bytes;
-        while kept.bytes > KEPT_BYTES_MAX
-            && let Some(oldest) = kept.order.pop_front()
+impl KeptPages {
+    /// Counts a page that was unpacked, and lets go of the oldest ones past the bound.
+    fn keep(&mut self, key: PageKey, bytes: usize) {
+        self.order.push_back((key, bytes));
+        self.bytes += bytes;
+        while self.bytes > KEPT_BYTES_MAX
+            && let Some((oldest, bytes)) = self.order.pop_front()
         {
-            let gone = kept.pages.remove(&oldest).map_or(0, |page| page.bytes());
-            kept.bytes -= gone;
+            self.pages.remove(&oldest);
+            self.bytes -= bytes;
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The pages of one table of one part.
@@ -218,22 +253,22 @@ impl<'a> ListColumn<'a> {
 
     fn load(&mut self, row: usize, len_of: impl Fn(usize) -> u32) -> Result<Arc<ListPage>, StoreError> {
         let TablePages { table, cache, id } = self.pages;
-        let place = table.page_of(self.leaf, row)?;
-        let key = (id, place.group, self.leaf, place.page);
-        if let Some(page) = cache.find(&key) {
-            return Ok(page);
-        }
-        let reader = match &mut self.reader {
-            Some((group, reader)) if *group == place.group => reader,
-            reader => &mut reader.insert((place.group, table.page_reader(place.group, self.leaf)?)).1,
+        let (leaf, width, reader) = (self.leaf, self.width, &mut self.reader);
+        let place = table.page_of(leaf, row)?;
+        let unpack = || {
+            let reader = match reader {
+                Some((group, reader)) if *group == place.group => reader,
+                reader => &mut reader.insert((place.group, table.page_reader(place.group, leaf)?)).1,
+            };
+            let lens = place.rows.clone().map(len_of).collect();
+            let page = ListPage::new(reader.page(place.page)?, place.rows.clone(), width, lens)
+                .map_err(|what| bad_page(table.path(), place.page, what))?;
+            Ok(Cached::Lists(Arc::new(page)))
         };
-        let unpacked = reader.page(place.page)?;
-        let lens = place.rows.clone().map(len_of).collect();
-        let page = ListPage::new(unpacked, place.rows, self.width, lens)
-            .map_err(|what| bad_page(table.path(), place.page, what))?;
-        let page = Arc::new(page);
-        cache.keep(key, &page);
-        Ok(page)
+        match cache.find_or((id, place.group, leaf, place.page), unpack)? {
+            Cached::Lists(page) => Ok(page),
+            Cached::Heads(_) => Err(StoreError::Internal("heads are kept under the key of a page".to_owned())),
+        }
     }
 }
 
@@ -320,6 +355,25 @@ impl<'a> Levels<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_oldest_pages_go_and_a_failure_leaves_nothing() {
+        let cache = PageCache::default();
+        let page = || {
+            let values = Bytes::from(vec![0; 20 << 20]);
+            Cached::Lists(Arc::new(ListPage { rows: 0..1, values, count: 0, begins: vec![0], lens: vec![0] }))
+        };
+        let key = |at| (0, 0, 0, at);
+        for at in 0..5 {
+            cache.find_or(key(at), || Ok(page())).unwrap();
+        }
+        assert!(lock(&cache.kept).bytes <= KEPT_BYTES_MAX);
+        cache.find_or(key(4), || panic!("it is kept")).unwrap();
+        let failed = || Err(StoreError::Internal("x".to_owned()));
+        assert!(cache.find_or(key(0), failed).is_err(), "it was the oldest");
+        assert!(cache.find_or(key(9), failed).is_err());
+        assert_eq!(lock(&cache.kept).pages.len(), lock(&cache.kept).order.len());
+    }
 
     #[test]
     fn levels_are_walked_through_runs_and_packed_groups() {

@@ -9,21 +9,17 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::datatypes::{Float64Type, Int8Type};
 use weir_proto::schema::metrics as columns;
 
-use super::array::Rows;
 use super::codec::{self, Kind, Row, Stored};
-use super::cut::{HEAD, HeadReader, StoredStart};
-use super::file::ranges_of;
+use super::cut::StoredStart;
+use super::heads::Heads;
 use super::pages::ListColumn;
 use super::read::Loaded;
 use super::timelines::Timeline;
 use crate::error::StoreError;
 
 const NS_PER_MS: i64 = 1_000_000;
-/// The columns that have one value per row.
-const HEADS: [&str; 8] = [HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], columns::KIND, columns::E, columns::FIRST];
 
 /// Rows of a part with numbers of some series, ordered by (sid, time).
 #[derive(Debug)]
@@ -104,33 +100,26 @@ impl NumberRows {
             wide: ListColumn::open(pages, columns::D64, size_of::<i64>())?,
             raw: ListColumn::open(pages, columns::VAL, size_of::<f64>())?,
         };
-        let ranges = ranges_of(wanted.iter().map(|&at| self.rows[at].row));
-        let mut wanted = wanted.iter();
-        for batch in pages.table.read(&HEADS, Some(&ranges))? {
-            let batch = batch?;
-            let rows = Rows { batch: &batch, path: pages.table.path() };
-            let head = HeadReader::new(rows)?;
-            let each = self.loaded.timelines.shared(head.start_timelines())?;
-            let kinds = rows.numbers::<Int8Type>(columns::KIND)?;
-            let exponents = rows.numbers::<Int8Type>(columns::E)?;
-            let firsts = rows.numbers::<Float64Type>(columns::FIRST)?;
-            for (at, &index) in (0..batch.num_rows()).zip(wanted.by_ref()) {
-                let found = &self.rows[index];
-                let start = head.start(at)?;
-                let kind = Kind::from_i8(kinds.value(at)).ok_or_else(|| rows.bad_row(at, "no such kind"))?;
-                let list = lists.of(kind, found.row)?;
-                let row = Row { kind, exponent: exponents.value(at), first: firsts.value(at), list };
-                let each = match start {
-                    StoredStart::Each(id) => each.get(&id).map(Arc::as_ref),
-                    _ => None,
-                };
-                take(index, &RowValues { row, times: &found.times, start, each })?;
+        let mut heads = Heads::new(pages);
+        let mut each: Option<(u32, Arc<Timeline>)> = None;
+        for &index in wanted {
+            let found = &self.rows[index];
+            let head = heads.row(found.row)?;
+            if let StoredStart::Each(id) = head.start
+                && each.as_ref().is_none_or(|each| each.0 != id)
+            {
+                each = self.loaded.timelines.shared(vec![id])?.remove(&id).map(|timeline| (id, timeline));
             }
+            let row = Row {
+                kind: head.kind,
+                exponent: head.exponent,
+                first: head.first,
+                list: lists.of(head.kind, found.row)?,
+            };
+            let each = each.as_ref().map(|each| each.1.as_ref());
+            take(index, &RowValues { row, times: &found.times, start: head.start, each })?;
         }
-        match wanted.next() {
-            None => Ok(()),
-            Some(_) => Err(self.loaded.corrupt("the samples table has fewer rows than its footer says")),
-        }
+        Ok(())
     }
 
     /// The error of a row that [`RowValues`] could not write.
