@@ -1,33 +1,43 @@
 //! PromQL beside Prometheus: the same samples, the same queries, answers compared first, then times.
 //!
-//! Samples are written once as OpenMetrics text, taken by `promtool tsdb create-blocks-from openmetrics` into a data
-//! directory for Prometheus, and by ourselves into memory. Prometheus answers over HTTP and tells its own time
-//! (`stats=all`, `execTotalTime`: parsing, reading, evaluating, without JSON); ours is the engine's call.
-//! `cargo run --release -p weir-benches --bin promql -- [--series 4000] [--hours 2] [--repeat 5]`
+//! ```text
+//! data (a small cluster, slice by slice) ─┬─▶ text ─▶ promtool ─▶ blocks ─▶ Prometheus, over HTTP   promql/prometheus.rs
+//!                                         ├─▶ Store::append, flush, compact ─▶ StoreSource           promql/store.rs
+//!                                         └─▶ memory (--memory: the engine alone)
+//! ```
+//! Prometheus tells its own time (`stats=all`, `execTotalTime`: parsing, reading, evaluating, without JSON); ours is
+//! the engine's call. Both read compressed blocks and both have read them before: the fastest of some runs counts.
+//! Blocks and store are kept in a folder between runs.
 //!
-//! Two cores, 16,000 series, 12 million samples, 2 h by minutes, milliseconds beside Prometheus 2.42: plain selector 10
-//! (100), sum by(rate) 16 (152), histogram_quantile 42 (375), topk 22 (156), many to one 8 (195), 1 h subquery 23
-//! (288), predict_linear 96 (312); 5 to 10 ns a sample. Before each thread had one accumulator to itself, floats a way
-//! of their own through `rate` and sums of least squares whole milliseconds: sum by(rate) 57, histogram_quantile 128,
-//! predict_linear 217.
+//! `cargo run --release -p weir-benches --bin promql -- [--series 4000] [--hours 24] [--memory] [--repeat 3]`
 //!
-//! Sample times lie between the steps and the subquery begins between two, because Prometheus 2.42 closes ranges on the
-//! left and 3.x does not.
+//! Memory is shown twice: what the query reserved at most of its budget, and by how much the process grew while it
+//! ran. The last line says which targets held.
 
-use std::fmt::Write as _;
-use std::io::{BufWriter, Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+#[path = "promql/data.rs"]
+mod data;
+#[path = "promql/panels.rs"]
+mod panels;
+#[path = "promql/prometheus.rs"]
+mod prometheus;
+#[path = "promql/store.rs"]
+mod store;
+
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
 use weir_promql::engine::{Engine, QueryRange};
-use weir_promql::labels::Labels;
 use weir_promql::memory::{MemorySample, MemorySource};
 use weir_promql::options::{EngineOptions, QueryOptions};
-use weir_promql::value::{Point, Value};
+use weir_promql::source::SeriesSource;
+use weir_promql::value::{Point, QueryOutput};
+
+use data::{Cluster, INTERVAL_MS, SLICE, Series};
+use panels::{PANELS, QUANTILE, QUANTILE_RATIO, SCAN, SCAN_NS, SUM_BY_RATE, SUM_BY_RATE_RATIO};
+use prometheus::{Blocks, Prometheus, compare};
+use store::Stored;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -35,317 +45,254 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// What is measured.
 #[derive(Parser)]
 struct Args {
-    /// Counters, and as many gauges as a quarter of them.
+    /// Series of nodes and pods.
     #[arg(long, default_value_t = 4000)]
     series: usize,
-    /// Classic histograms of 20 buckets each.
-    #[arg(long, default_value_t = 500)]
-    histograms: usize,
+    /// Buckets of classic histograms, beside them.
+    #[arg(long, default_value_t = 10_000)]
+    buckets: usize,
     /// Hours that the queries look at; a sample every 15 s.
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 24)]
     hours: i64,
+    /// Seconds between two points of an answer.
+    #[arg(long, default_value_t = 60)]
+    step: i64,
     /// Runs of each query; the fastest counts.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     repeat: usize,
     /// Only queries whose name contains this.
     #[arg(long, default_value = "")]
     only: String,
+    /// The engine over memory instead of the store.
+    #[arg(long)]
+    memory: bool,
     /// Only ours, without Prometheus.
     #[arg(long)]
     alone: bool,
-    /// Where samples and blocks are kept between runs.
-    #[arg(long, default_value = "/tmp/weir-bench-promql")]
-    dir: PathBuf,
+    /// Only make the store and the blocks.
+    #[arg(long)]
+    prepare: bool,
+    /// Where blocks and store are kept between runs; beside the built program unless given.
+    #[arg(long)]
+    dir: Option<PathBuf>,
     /// Port for Prometheus.
     #[arg(long, default_value_t = 19_391)]
     port: u16,
 }
 
-/// Start of the samples: 22 November 2026, 00:00 UTC.
+/// Start of the samples: 22 November 2026, 00:00 UTC, where a block of two hours begins.
 const START_MS: i64 = 1_795_305_600_000;
-const INTERVAL_MS: i64 = 15_000;
-/// Samples lie this far behind a step.
-const JITTER_MS: i64 = 7_000;
+/// Samples before the first step, for windows that look back.
+const LEAD_MS: i64 = 2 * 3_600_000;
 
-/// Samples before the first step: a range that begins before the samples is extrapolated otherwise in Prometheus 3.x
-/// than in 2.42.
-const LEAD_MS: i64 = 70 * 60_000;
+/// Our side.
+enum Ours {
+    Memory(MemorySource),
+    Store(Stored),
+}
 
-/// Queries of dashboards that people look at most, over what stands in for their metrics.
-const QUERIES: &[(&str, &str)] = &[
-    ("plain selector", "http_requests_total"),
-    ("sum by(rate)", "sum by (job) (rate(http_requests_total[5m]))"),
-    ("sum by(irate)", "sum by (instance) (irate(http_requests_total[5m]))"),
-    ("histogram_quantile", "histogram_quantile(0.95, sum by (le) (rate(request_seconds_bucket[5m])))"),
-    ("histogram_quantile by", "histogram_quantile(0.99, sum by (le, job) (rate(request_seconds_bucket[5m])))"),
-    ("topk", "topk(10, rate(http_requests_total[5m]))"),
-    ("many to one", "sum by (job, instance) (memory_bytes * on (job, instance) group_left (zone) machine_info)"),
-    ("ratio", "sum(rate(http_requests_total{code=\"500\"}[5m])) / sum(rate(http_requests_total[5m]))"),
-    ("avg", "avg by (job) (memory_bytes)"),
-    ("max_over_time", "max by (job) (max_over_time(memory_bytes[10m]))"),
-    ("count by", "count by (code) (http_requests_total)"),
-    ("cpu used", "1 - avg by (instance) (rate(http_requests_total{code=\"200\"}[5m]))"),
-    ("quantile", "quantile by (job) (0.9, memory_bytes)"),
-    ("subquery 1h", "max_over_time(sum(rate(http_requests_total[5m]))[59m30s:1m])"),
-    ("label_replace", "sum by (dc) (label_replace(memory_bytes, \"dc\", \"$1\", \"instance\", \"host-(.).*\"))"),
-    ("predict_linear", "min(predict_linear(memory_bytes[1h], 14400))"),
-];
+/// The figures of one query.
+struct Figure {
+    name: &'static str,
+    ratio: f64,
+    per_sample: f64,
+}
 
 #[expect(clippy::print_stdout, reason = "a bench tells its figures on its standard output")]
 fn main() -> Result<()> {
     let args = Args::parse();
-    let end_ms = START_MS + LEAD_MS + args.hours * 3_600_000;
-    let samples = (end_ms - START_MS) / INTERVAL_MS;
-    let series = series(&args, samples);
-    let total: usize = series.iter().map(|(_, values)| values.len()).sum();
-    println!("{} series, {total} samples", series.len());
-    let source = load(&series);
-    let engine = Engine::new(EngineOptions { samples_max: u64::MAX / 2, ..EngineOptions::default() });
-    let range = QueryRange { start_ms: START_MS + LEAD_MS, end_ms, step_ms: 60_000 };
-    let prometheus = if args.alone { None } else { Some(Prometheus::start(&args, &series)?) };
-    drop(series);
-    println!("{:<24}{:>12}{:>14}{:>10}{:>16}", "query", "ours ms", "Prometheus ms", "ratio", "ns per sample");
-    for (name, query) in QUERIES.iter().filter(|(name, _)| name.contains(&args.only)) {
-        let mut best = Duration::MAX;
-        let mut answer = None;
-        for _ in 0..args.repeat {
-            let from = Instant::now();
-            let output = engine.range(&source, query, range, &QueryOptions::default()).context(*name)?;
-            best = best.min(from.elapsed());
-            answer = Some(output);
-        }
-        let output = answer.context("no run")?;
-        let ours = best.as_secs_f64() * 1e3;
-        let per_sample = best.as_nanos() as f64 / output.stats.samples_read.max(1) as f64;
-        let Some(prometheus) = &prometheus else {
-            println!("{name:<24}{ours:>12.1}{:>14}{:>10}{per_sample:>16.1}", "", "");
-            continue;
+    let (ours, prometheus) = prepare(&args)?;
+    if args.prepare {
+        return Ok(());
+    }
+    let engine = Engine::new(EngineOptions {
+        samples_max: u64::MAX / 2,
+        timeout: Duration::from_secs(1200),
+        ..EngineOptions::default()
+    });
+    println!(
+        "{:<28}{:>10}{:>14}{:>8}{:>11}{:>10}{:>12}{:>12}",
+        "query", "ours ms", "Prometheus ms", "ratio", "ns/sample", "M read", "reserved MB", "grown MB"
+    );
+    let mut figures = Vec::new();
+    for panel in PANELS.iter().filter(|panel| panel.name.contains(&args.only)) {
+        let (best, output, grown) = measure(&args, &engine, &ours, panel.query).context(panel.name)?;
+        let ms = best.as_secs_f64() * 1e3;
+        let read = output.stats.samples_read;
+        let per_sample = best.as_nanos() as f64 / read.max(1) as f64;
+        let theirs = match &prometheus {
+            Some(prometheus) => peer(&args, prometheus, panel.query, &output).context(panel.name)?,
+            None => f64::NAN,
         };
-        let mut theirs = f64::MAX;
-        for at in 0..args.repeat {
-            let (ms, result) = prometheus.range(query, range)?;
-            theirs = theirs.min(ms);
-            if at == 0 {
-                compare(&output.value, &result).with_context(|| format!("{name}: answers differ"))?;
-            }
-        }
-        println!("{name:<24}{ours:>12.1}{theirs:>14.1}{:>9.1}x{per_sample:>16.1}", theirs / ours);
+        let (reserved, read) = (output.stats.bytes_peak as f64 / 1e6, read as f64 / 1e6);
+        println!(
+            "{:<28}{ms:>10.1}{theirs:>14.1}{:>7.1}x{per_sample:>11.1}{read:>10.2}{reserved:>12.1}{grown:>12.1}",
+            panel.name,
+            theirs / ms
+        );
+        figures.push(Figure { name: panel.name, ratio: theirs / ms, per_sample });
+    }
+    println!("{}", verdict(&figures, prometheus.is_some()));
+    if let Ours::Store(stored) = ours {
+        stored.close()?;
     }
     Ok(())
 }
 
-type Series = (Labels, Vec<f64>);
-
-/// A small generator, so that runs have the same samples.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
+fn range(args: &Args) -> QueryRange {
+    let start_ms = START_MS + LEAD_MS;
+    // The last samples lie behind their beat.
+    QueryRange { start_ms, end_ms: start_ms + args.hours * 3_600_000 - 60_000, step_ms: args.step * 1000 }
 }
 
-fn labels(pairs: &[(&str, String)]) -> Labels {
-    pairs.iter().map(|(name, value)| ((*name).into(), value.as_str().into())).collect()
-}
-
-fn series(args: &Args, samples: i64) -> Vec<Series> {
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let mut out = Vec::new();
-    let place = |at: usize| [("job", format!("job-{}", at % 50)), ("instance", format!("host-{}", at / 50 % 400))];
-    for at in 0..args.series {
-        let [job, instance] = place(at);
-        let code = ("code", if at % 7 == 0 { "500" } else { "200" }.to_owned());
-        let name = ("__name__", "http_requests_total".to_owned());
-        let mut value = (random.next() % 1000) as f64;
-        let values = (0..samples).map(|_| {
-            value = if random.next().is_multiple_of(2000) {
-                0.0
-            } else {
-                value + (random.next() % 100_000) as f64 / 1000.0
-            };
-            value
-        });
-        let values = values.collect();
-        out.push((labels(&[name, job, instance, code, ("path", format!("/p{at}"))]), values));
-    }
-    for at in 0..args.series / 4 {
-        let [job, instance] = place(at);
-        let name = ("__name__", "memory_bytes".to_owned());
-        let values = (0..samples).map(|_| (random.next() % (1 << 30)) as f64).collect();
-        out.push((labels(&[name, job.clone(), instance.clone(), ("area", format!("a{}", at / 20_000))]), values));
-        let info = ("__name__", "machine_info".to_owned());
-        out.push((labels(&[info, job, instance, ("zone", format!("z{}", at % 3))]), vec![1.0; samples as usize]));
-    }
-    for at in 0..args.histograms {
-        let [job, instance] = place(at);
-        let mut cumulative = [0.0_f64; 20];
-        let mut columns = vec![Vec::new(); 20];
-        for _ in 0..samples {
-            let mut more = 0.0;
-            for (bucket, column) in cumulative.iter_mut().zip(&mut columns) {
-                more += (random.next() % 10) as f64;
-                *bucket += more;
-                column.push(*bucket);
-            }
-        }
-        for (bucket, values) in columns.into_iter().enumerate() {
-            let le = if bucket == 19 { "+Inf".to_owned() } else { format!("{}", 0.005 * 1.5_f64.powi(bucket as i32)) };
-            let name = ("__name__", "request_seconds_bucket".to_owned());
-            out.push((labels(&[name, job.clone(), instance.clone(), ("le", le), ("h", at.to_string())]), values));
+/// Makes what is not there yet, and opens both sides.
+#[expect(clippy::print_stdout, reason = "a bench tells its figures on its standard output")]
+fn prepare(args: &Args) -> Result<(Ours, Option<Prometheus>)> {
+    let beside = std::env::current_exe()?.parent().context("a program lies in a folder")?.join("promql-data");
+    let dir = args.dir.clone().unwrap_or(beside).join(format!("{}-{}-{}", args.series, args.buckets, args.hours));
+    std::fs::create_dir_all(&dir)?;
+    let (stored, blocks) = (dir.join("store"), dir.join("prometheus"));
+    let end_ms = START_MS + LEAD_MS + args.hours * 3_600_000;
+    let mut cluster = Cluster::new(args.series, args.buckets);
+    let mut memory = args.memory.then(MemorySource::new);
+    // A folder that is not whole has no name yet.
+    let unfinished = dir.join("unfinished");
+    let mut store = match args.memory || stored.exists() {
+        true => None,
+        false => Some(Stored::open(&fresh(&unfinished.join("store"))?, START_MS)?),
+    };
+    let mut text = match args.alone || blocks.exists() {
+        true => None,
+        false => Some(Blocks::new(&fresh(&unfinished.join("prometheus"))?, &cluster.series)),
+    };
+    let slices = (end_ms - START_MS) / (INTERVAL_MS * SLICE as i64);
+    if memory.is_some() || store.is_some() || text.is_some() {
+        for slice in 0..slices {
+            let start_ms = START_MS + slice * INTERVAL_MS * SLICE as i64;
+            let values = cluster.next_slice();
+            memory.iter_mut().for_each(|memory| append(memory, start_ms, &cluster.series, &values));
+            store.iter_mut().try_for_each(|store| store.add(start_ms, &cluster.series, &values))?;
+            text.iter_mut().try_for_each(|text| text.add(start_ms, &cluster.series, &values))?;
         }
     }
-    out
-}
-
-fn time(at: usize) -> i64 {
-    START_MS + JITTER_MS + INTERVAL_MS * at as i64
-}
-
-fn load(series: &[Series]) -> MemorySource {
-    let mut source = MemorySource::new();
-    for (labels, values) in series {
-        let sample =
-            |(at, value): (usize, &f64)| MemorySample { t_ms: time(at), start_ms: 0, point: Point::Float(*value) };
-        source.append(labels, values.iter().enumerate().map(sample).collect());
+    if let Some(store) = store {
+        store.close()?;
+        std::fs::rename(unfinished.join("store"), &stored)?;
     }
-    source
-}
-
-/// A Prometheus on the same samples.
-struct Prometheus {
-    process: Child,
-    port: u16,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        // It is ours, and nothing depends on how it ends.
-        _ = self.process.kill();
-        _ = self.process.wait();
+    if let Some(mut text) = text {
+        text.finish()?;
+        let made = unfinished.join("prometheus");
+        Prometheus::start(&made, args.port)?.settle(&made)?;
+        std::fs::rename(made, &blocks)?;
     }
-}
-
-impl Prometheus {
-    fn start(args: &Args, series: &[Series]) -> Result<Self> {
-        let data = args.dir.join(format!("data-{}-{}-{}", args.series, args.histograms, args.hours));
-        if !data.exists() {
-            std::fs::create_dir_all(&args.dir)?;
-            let text = args.dir.join("samples.om");
-            write_openmetrics(&text, series)?;
-            let done = Command::new("promtool")
-                .args(["tsdb", "create-blocks-from", "openmetrics", "--quiet"])
-                .arg(&text)
-                .arg(&data)
-                .stdout(Stdio::null())
-                .status()
-                .context("promtool")?;
-            std::fs::remove_file(&text)?;
-            if !done.success() {
-                bail!("promtool failed");
-            }
+    let samples = cluster.series.len() as i64 * slices * SLICE as i64;
+    let ours = match memory {
+        Some(memory) => Ours::Memory(memory),
+        None => Ours::Store(Stored::open(&stored, end_ms)?),
+    };
+    let kind = match &ours {
+        Ours::Memory(_) => "in memory".to_owned(),
+        Ours::Store(stored) => {
+            let (parts, bytes) = stored.parts();
+            format!(
+                "in {parts} parts of {:.0} MB, {:.2} bytes a sample",
+                bytes as f64 / 1e6,
+                bytes as f64 / samples as f64
+            )
         }
-        let config = args.dir.join("prometheus.yml");
-        std::fs::write(&config, "global: {}\n")?;
-        let process = Command::new("prometheus")
-            .arg(format!("--config.file={}", config.display()))
-            .arg(format!("--storage.tsdb.path={}", data.display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{}", args.port))
-            .args(["--storage.tsdb.retention.time=100y", "--query.max-samples=1000000000", "--log.level=error"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("prometheus")?;
-        let started = Self { process, port: args.port };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while started.get("/-/ready").is_err() {
-            if Instant::now() > deadline {
-                bail!("Prometheus does not get ready");
-            }
-            std::thread::yield_now();
-        }
-        Ok(started)
-    }
+    };
+    println!("{} series, {:.1} M samples, {kind}", cluster.series.len(), samples as f64 / 1e6);
+    let prometheus = if args.alone || args.prepare { None } else { Some(Prometheus::start(&blocks, args.port)?) };
+    Ok((ours, prometheus))
+}
 
-    fn get(&self, path: &str) -> Result<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let (head, body) = text.split_once("\r\n\r\n").context("no body")?;
-        if !head.contains(" 200 ") {
-            bail!("{}: {body}", head.lines().next().unwrap_or_default());
-        }
-        Ok(body.to_owned())
+/// An empty folder.
+fn fresh(dir: &std::path::Path) -> Result<PathBuf> {
+    if dir.exists() {
+        std::fs::remove_dir_all(dir)?;
     }
+    std::fs::create_dir_all(dir)?;
+    Ok(dir.to_owned())
+}
 
-    /// Milliseconds that Prometheus says it took, and its answer.
-    fn range(&self, query: &str, range: QueryRange) -> Result<(f64, serde_json::Value)> {
-        let mut escaped = String::new();
-        for byte in query.bytes() {
-            if byte.is_ascii_alphanumeric() { escaped.push(char::from(byte)) } else { write!(escaped, "%{byte:02X}")? }
-        }
-        let (start, end) = (range.start_ms as f64 / 1e3, range.end_ms as f64 / 1e3);
-        let step = range.step_ms as f64 / 1e3;
-        let path = format!("/api/v1/query_range?query={escaped}&start={start}&end={end}&step={step}&stats=all");
-        let answer: serde_json::Value = serde_json::from_str(&self.get(&path)?)?;
-        let seconds = answer["data"]["stats"]["timings"]["execTotalTime"].as_f64().context("no timings")?;
-        Ok((seconds * 1e3, answer["data"]["result"].clone()))
+fn append(memory: &mut MemorySource, start_ms: i64, series: &[Series], values: &[Vec<f64>]) {
+    for (series, values) in series.iter().zip(values) {
+        let sample = |(at, value): (usize, &f64)| MemorySample {
+            t_ms: start_ms + INTERVAL_MS * at as i64 + series.offset_ms,
+            start_ms: 0,
+            point: Point::Float(*value),
+        };
+        memory.append(&series.labels, values.iter().enumerate().map(sample).collect());
     }
 }
 
-fn write_openmetrics(path: &Path, series: &[Series]) -> Result<()> {
-    let mut out = BufWriter::new(std::fs::File::create(path)?);
-    let samples = series.first().map_or(0, |(_, values)| values.len());
-    // In order of time, so that promtool does not have to keep everything.
-    let heads: Vec<String> = series.iter().map(|(labels, _)| head(labels)).collect();
-    for at in 0..samples {
-        let seconds = time(at) as f64 / 1e3;
-        for ((_, values), head) in series.iter().zip(&heads) {
-            writeln!(out, "{head} {} {seconds:.3}", values[at])?;
+/// The fastest of some runs, the answer, and by how many MB the process grew at most.
+fn measure(args: &Args, engine: &Engine, ours: &Ours, query: &str) -> Result<(Duration, QueryOutput, f64)> {
+    let mut best: Option<(Duration, QueryOutput)> = None;
+    let before = forget_peak()?;
+    for _ in 0..args.repeat {
+        let from = Instant::now();
+        // The snapshot and the source are part of a query, as they are behind HTTP.
+        let stored = match ours {
+            Ours::Memory(_) => None,
+            Ours::Store(stored) => Some(stored.source()),
+        };
+        let source: &dyn SeriesSource = match (ours, &stored) {
+            (Ours::Memory(memory), _) => memory,
+            (Ours::Store(_), stored) => stored.as_ref().context("opened above")?,
+        };
+        let output = engine.range(source, query, range(args), &QueryOptions::default())?;
+        let took = from.elapsed();
+        if best.as_ref().is_none_or(|(best, _)| took < *best) {
+            best = Some((took, output));
         }
     }
-    writeln!(out, "# EOF")?;
-    Ok(out.flush()?)
+    let (took, output) = best.context("no run")?;
+    Ok((took, output, resident("VmHWM:")? - before))
 }
 
-fn head(labels: &Labels) -> String {
-    let pairs =
-        labels.iter().filter(|(name, _)| &**name != "__name__").map(|(name, value)| format!("{name}=\"{value}\""));
-    format!("{}{{{}}}", labels.name(), pairs.collect::<Vec<_>>().join(","))
+/// The fastest of some runs of the peer in ms, after its first answer was compared with ours.
+fn peer(args: &Args, prometheus: &Prometheus, query: &str, output: &QueryOutput) -> Result<f64> {
+    let mut best = f64::MAX;
+    for at in 0..args.repeat {
+        let (ms, result) = prometheus.range(query, range(args))?;
+        best = best.min(ms);
+        if at == 0 {
+            compare(&output.value, &result).context("answers differ")?;
+        }
+    }
+    Ok(best)
 }
 
-fn compare(ours: &Value, theirs: &serde_json::Value) -> Result<()> {
-    let Value::Matrix(ours) = ours else { bail!("not a matrix") };
-    let theirs = theirs.as_array().context("not a list")?;
-    if ours.len() != theirs.len() {
-        bail!("{} series against {}", ours.len(), theirs.len());
-    }
-    let mut by_labels = std::collections::HashMap::new();
-    for series in theirs {
-        let metric = series["metric"].as_object().context("no metric")?;
-        let labels: Labels = metric
-            .iter()
-            .map(|(name, value)| (name.as_str().into(), value.as_str().unwrap_or_default().into()))
-            .collect();
-        by_labels.insert(labels, series["values"].as_array().context("no values")?);
-    }
-    for series in ours {
-        let theirs = by_labels.get(&series.labels).with_context(|| format!("only ours has {}", series.labels))?;
-        if theirs.len() != series.floats.len() {
-            bail!("{}: {} points against {}", series.labels, series.floats.len(), theirs.len());
-        }
-        for ((t, value), point) in series.floats.iter().zip(theirs.iter()) {
-            let other: f64 = point[1].as_str().context("no value")?.parse()?;
-            let close =
-                (value - other).abs() <= 1e-6 * (value.abs() + other.abs()) || (value.is_nan() && other.is_nan());
-            if !close {
-                bail!("{} at {t}: {value} against {other}", series.labels);
-            }
+/// Begins to watch the peak of resident memory anew; what is resident now, in MB.
+fn forget_peak() -> Result<f64> {
+    std::fs::write("/proc/self/clear_refs", "5")?;
+    resident("VmRSS:")
+}
+
+/// A line of the process' status, in MB.
+fn resident(line: &str) -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let found = status.lines().find_map(|text| text.strip_prefix(line)).context("Linux tells it")?;
+    Ok(found.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0 / 1e6)
+}
+
+/// Which targets held.
+fn verdict(figures: &[Figure], compared: bool) -> String {
+    let held = |holds: bool| if holds { "held" } else { "MISSED" };
+    let of = |name: &str| figures.iter().find(|figure| figure.name == name);
+    let mut told = Vec::new();
+    if compared {
+        let slower: Vec<&str> = figures.iter().filter(|figure| figure.ratio < 1.0).map(|figure| figure.name).collect();
+        told.push(format!("never slower: {} {}", held(slower.is_empty()), slower.join(", ")).trim_end().to_owned());
+        for (name, least) in [(SUM_BY_RATE, SUM_BY_RATE_RATIO), (QUANTILE, QUANTILE_RATIO)] {
+            let told_of =
+                |figure: &Figure| format!("{name} >= {least}x: {} ({:.1}x)", held(figure.ratio >= least), figure.ratio);
+            told.extend(of(name).map(told_of));
         }
     }
-    Ok(())
+    told.extend(of(SCAN).map(|figure| {
+        format!("{SCAN} <= {SCAN_NS} ns/sample: {} ({:.1})", held(figure.per_sample <= SCAN_NS), figure.per_sample)
+    }));
+    told.join("; ")
 }

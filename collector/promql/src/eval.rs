@@ -114,6 +114,16 @@ impl Context<'_> {
         self.budget.release(rows.iter().map(|row| row.column.histogram_bytes()).sum());
     }
 
+    /// A number for each step.
+    pub(crate) fn numbers(&self, steps: usize, number: impl Fn(usize) -> f64) -> Result<Vec<f64>, QueryError> {
+        let mut numbers = Vec::with_capacity(steps);
+        for from in (0..steps).step_by(STEPS_UNCHECKED) {
+            self.budget.check()?;
+            numbers.extend((from..steps.min(from + STEPS_UNCHECKED)).map(&number));
+        }
+        Ok(numbers)
+    }
+
     /// Looks whether the query is over, now and then: `at` counts what is done, a row or a column at a time.
     #[inline]
     pub(crate) fn check_at(&self, at: usize) -> Result<(), QueryError> {
@@ -149,7 +159,7 @@ impl Out {
 pub(crate) fn evaluate(context: &Context<'_>, node: &Node, grid: &Grid) -> Result<Out, QueryError> {
     context.budget.check()?;
     match node {
-        Node::Number(value) => Ok(Out::Scalar(vec![*value; grid.steps])),
+        Node::Number(value) => context.numbers(grid.steps, |_| *value).map(Out::Scalar),
         Node::Text(text) => Ok(Out::Text(Arc::clone(text))),
         Node::Select(select) => instant::select(context, select, grid).map(Out::Rows),
         Node::Range(_) => Err(QueryError::Execution("a range vector must be the argument of a function".to_owned())),
@@ -169,7 +179,7 @@ fn invariant(context: &Context<'_>, node: &Node, grid: &Grid) -> Result<Out, Que
         return Ok(out);
     }
     Ok(match out {
-        Out::Scalar(values) => Out::Scalar(vec![values[0]; grid.steps]),
+        Out::Scalar(values) => Out::Scalar(context.numbers(grid.steps, |_| values[0])?),
         Out::Text(text) => Out::Text(text),
         Out::Rows(mut rows) => {
             context.release_rows(rows.len(), 1);

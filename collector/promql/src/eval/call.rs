@@ -29,7 +29,7 @@ pub(crate) fn call(context: &Context<'_>, call: &Call, grid: &Grid) -> Result<Ou
         return calendar::dates(context, call, grid, part).map(Out::Rows);
     }
     match name {
-        "time" => Ok(Out::Scalar((0..grid.steps).map(|step| grid.time(step) as f64 / 1000.0).collect())),
+        "time" => context.numbers(grid.steps, |step| grid.time(step) as f64 / 1000.0).map(Out::Scalar),
         "min_of" | "max_of" => extremum(context, call, grid),
         "scalar" => evaluate(context, &call.args[0], grid)?.rows().and_then(|rows| only_float(context, &rows, grid)),
         "vector" => {
