@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use weir_proto::{Batch, MetricBatch};
 use weir_query::StoreSource;
-use weir_store::{Clock, Signal, Store, StoreOptions};
+use weir_store::{Clock, Signal, Store, StoreOptions, Tuning};
 
 use crate::data::{INTERVAL_MS, SLICE, Series};
 
@@ -39,8 +39,11 @@ impl Stored {
     pub(crate) fn open(dir: &Path, now_ms: i64) -> Result<Self> {
         let clock = Arc::new(Stopped(AtomicI64::new(now_ms)));
         let options = StoreOptions {
-            metrics_flush_interval: Duration::from_secs(86_400),
-            compact_interval: Duration::from_secs(86_400),
+            tuning: Tuning {
+                metrics_flush_interval: Duration::from_secs(86_400),
+                compact_interval: Duration::from_secs(86_400),
+                ..Tuning::default()
+            },
             compact_grace: Duration::ZERO,
             ..StoreOptions::new(dir, Arc::clone(&clock) as Arc<dyn Clock>)
         };

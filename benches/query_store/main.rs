@@ -34,7 +34,7 @@ use weir_promql::options::EngineOptions;
 use weir_promql::value::QueryOutput;
 use weir_proto::Batch;
 use weir_query::{Engine, EngineSettings, QueryContext};
-use weir_store::{Clock, Signal, Store, StoreOptions};
+use weir_store::{Clock, Signal, Store, StoreOptions, Tuning};
 
 use prometheus::Prometheus;
 use world::{INTERVAL_MS, START_MS, Shape, World};
@@ -219,11 +219,14 @@ fn options(folder: &std::path::Path, clock: &Arc<Ticking>) -> StoreOptions {
     let day = Duration::from_secs(86_400);
     let clock: Arc<dyn Clock> = Arc::<Ticking>::clone(clock);
     StoreOptions {
-        metrics_flush_interval: day,
-        traces_flush_interval: day,
-        compact_interval: day,
+        tuning: Tuning {
+            metrics_flush_interval: day,
+            traces_flush_interval: day,
+            compact_interval: day,
+            memtable_bytes_max: 4 << 30,
+            ..Tuning::default()
+        },
         compact_grace: Duration::ZERO,
-        memtable_bytes_max: 4 << 30,
         wal_bytes_max: 16 << 30,
         ..StoreOptions::new(folder, clock)
     }

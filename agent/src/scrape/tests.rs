@@ -127,8 +127,13 @@ async fn a_target_is_scraped_on_its_beat_and_series_end_when_it_goes_down_and_wh
     assert_eq!(resource.find("service.instance.id").unwrap().as_str(), Some(exposed.address.to_string().as_str()));
     let second = batches.recv().await.unwrap().metrics;
     assert!(shown(&second).contains(&"scrape_series_added{env=prod} 0".to_owned()));
-    let step = second.numbers.time_ns[0] - first.numbers.time_ns[0];
-    assert!((90_000_000..=210_000_000).contains(&step), "{step}");
+    // Each may come late on a busy machine, but four beats are not three.
+    let mut last = second.numbers.time_ns[0];
+    for _ in 0..3 {
+        last = batches.recv().await.unwrap().metrics.numbers.time_ns[0];
+    }
+    let beats = last - first.numbers.time_ns[0];
+    assert!(beats >= 300_000_000, "{beats}");
     assert_eq!(second.numbers.time_ns[0] % 1_000_000, 0);
     {
         let requests = exposed.requests.lock().unwrap();

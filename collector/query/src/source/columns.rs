@@ -336,7 +336,7 @@ mod tests {
     use weir_proto::{
         Attributes, Batch, KeyValue, MetricBatch, MetricKind, Resource, Scope, SeriesIdentity, Temporality,
     };
-    use weir_store::{Clock, Store, StoreOptions};
+    use weir_store::{Clock, Store, StoreOptions, Tuning};
 
     use super::super::StoreSource;
     use super::super::matcher::Compiled;
@@ -462,8 +462,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let day = Duration::from_secs(86_400);
             let options = StoreOptions {
-                metrics_flush_interval: day,
-                compact_interval: day,
+                tuning: Tuning { metrics_flush_interval: day, compact_interval: day, ..Tuning::default() },
                 ..StoreOptions::new(dir.path(), Arc::new(Noon))
             };
             let store = Store::open(options).unwrap();

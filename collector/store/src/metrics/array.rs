@@ -46,6 +46,12 @@ impl<'a> Rows<'a> {
         Ok(NumberLists { list, values: values.values() })
     }
 
+    /// A list of numbers in a column that came with a later version: older files lack it, as if every row were null.
+    pub(crate) fn later_list<T: ArrowPrimitiveType>(&self, name: &str) -> Result<LaterLists<'a, T>, StoreError> {
+        let lists = self.batch.column_by_name(name).map(|_| self.list(name)).transpose()?;
+        Ok(LaterLists(lists))
+    }
+
     /// The error of a row that no writer of ours made.
     pub(crate) fn bad_row(&self, row: usize, what: &str) -> StoreError {
         StoreError::corrupt(self.path, format_args!("row {row} of a batch: {what}"))
@@ -94,5 +100,15 @@ impl<'a, T: ArrowPrimitiveType> NumberLists<'a, T> {
         let offsets = self.list.value_offsets();
         let at = |offset: i32| usize::try_from(offset).unwrap_or(0);
         Some(&self.values[at(offsets[row])..at(offsets[row + 1])])
+    }
+}
+
+/// Rows of numbers, or of nulls where the file is older than the column.
+pub(crate) struct LaterLists<'a, T: ArrowPrimitiveType>(Option<NumberLists<'a, T>>);
+
+impl<'a, T: ArrowPrimitiveType> LaterLists<'a, T> {
+    /// The list of a row; `None` for null.
+    pub(crate) fn row(&self, row: usize) -> Option<&'a [T::Native]> {
+        self.0.as_ref()?.row(row)
     }
 }

@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Float64Type, Int8Type, Int32Type, Int64Type, UI
 use weir_proto::schema::metrics as columns;
 use weir_proto::{HistogramLayout, HistogramMarks};
 
-use super::array::{NumberLists, Rows};
+use super::array::{LaterLists, NumberLists, Rows};
 use super::chunk::{HistogramChunk, HistogramPoint};
 use super::cut::{self, HEAD, HeadColumns, HeadReader};
 use super::file::{BATCH_ROWS, Shape, TableWriter};
@@ -436,7 +436,7 @@ pub(crate) fn decode(
     let kinds = rows.numbers::<Int8Type>(columns::COUNTS_KIND)?;
     let narrow = rows.list::<Int32Type>(columns::C32)?;
     let wide = rows.list::<Int64Type>(columns::C64)?;
-    let float = rows.list::<Float64Type>(columns::COUNTS_F64)?;
+    let float = rows.later_list::<Float64Type>(columns::COUNTS_F64)?;
     let points = PointReader {
         count: rows.list::<UInt64Type>(columns::COUNT)?,
         zero_count: rows.list::<UInt64Type>(columns::ZERO_COUNT)?,
@@ -445,9 +445,9 @@ pub(crate) fn decode(
             rows.list::<Float64Type>(columns::MIN)?,
             rows.list::<Float64Type>(columns::MAX)?,
         ],
-        float_count: rows.list::<Float64Type>(columns::COUNT_F64)?,
-        float_zero_count: rows.list::<Float64Type>(columns::ZERO_COUNT_F64)?,
-        marks: rows.list::<UInt8Type>(columns::MARKS)?,
+        float_count: rows.later_list::<Float64Type>(columns::COUNT_F64)?,
+        float_zero_count: rows.later_list::<Float64Type>(columns::ZERO_COUNT_F64)?,
+        marks: rows.later_list::<UInt8Type>(columns::MARKS)?,
     };
     let mut chunks = Vec::with_capacity(rows.batch.num_rows());
     for row in 0..rows.batch.num_rows() {
@@ -528,9 +528,9 @@ struct PointReader<'a> {
     count: NumberLists<'a, UInt64Type>,
     zero_count: NumberLists<'a, UInt64Type>,
     floats: [NumberLists<'a, Float64Type>; 3],
-    float_count: NumberLists<'a, Float64Type>,
-    float_zero_count: NumberLists<'a, Float64Type>,
-    marks: NumberLists<'a, UInt8Type>,
+    float_count: LaterLists<'a, Float64Type>,
+    float_zero_count: LaterLists<'a, Float64Type>,
+    marks: LaterLists<'a, UInt8Type>,
 }
 
 impl PointReader<'_> {

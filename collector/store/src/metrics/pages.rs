@@ -372,7 +372,8 @@ mod tests {
         let failed = || Err(StoreError::Internal("x".to_owned()));
         assert!(cache.find_or(key(0), failed).is_err(), "it was the oldest");
         assert!(cache.find_or(key(9), failed).is_err());
-        assert_eq!(lock(&cache.kept).pages.len(), lock(&cache.kept).order.len());
+        let kept = lock(&cache.kept);
+        assert_eq!(kept.pages.len(), kept.order.len());
     }
 
     #[test]

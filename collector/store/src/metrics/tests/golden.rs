@@ -11,7 +11,7 @@ use arrow::compute::concat_batches;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use weir_proto::identity::SeriesParts;
 use weir_proto::schema::metrics as columns;
-use weir_proto::{Attributes, Resource, Scope};
+use weir_proto::{Attributes, HistogramMarks, Resource, Scope};
 
 use super::*;
 
@@ -70,7 +70,8 @@ fn golden_batch() -> MetricBatch {
 
 fn histogram(layout: HistogramLayout, counts: &[u64], (min, max): (f64, f64)) -> HistogramPoint {
     let count = counts.iter().sum();
-    HistogramPoint { count, sum: count as f64 / 16.0, min, max, zero_count: 0, layout, counts: counts.into() }
+    let marks = HistogramMarks::default();
+    HistogramPoint { count, sum: count as f64 / 16.0, min, max, zero_count: 0, layout, counts: counts.into(), marks }
 }
 
 /// With attributes of every type, in resource, scope and point.
