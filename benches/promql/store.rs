@@ -55,8 +55,7 @@ impl Stored {
     pub(crate) fn add(&mut self, start_ms: i64, series: &[Series], values: &[Vec<f64>]) -> Result<()> {
         let chunks: Vec<(usize, usize)> =
             (0..series.len()).step_by(ROWS).map(|from| (from, (from + ROWS).min(series.len()))).collect();
-        for at in 0..SLICE {
-            let beat = start_ms + INTERVAL_MS * at as i64;
+        for (at, beat) in (0..SLICE).zip((start_ms..).step_by(INTERVAL_MS as usize)) {
             for (from, to) in &chunks {
                 let mut metrics = MetricBatch::default();
                 for (row, one) in series[*from..*to].iter().enumerate() {

@@ -90,7 +90,7 @@ pub struct Receiver<S> {
 }
 
 impl<S: Sink> Receiver<S> {
-    /// An edge in front of `sink`. It listens nowhere yet: see [`router`](crate::router) and [`serve`](crate::serve).
+    /// An edge in front of `sink`. It listens nowhere yet: see [`router`](crate::router) and [`serve`](crate::serve()).
     #[must_use]
     pub fn new(sink: Arc<S>, mut settings: ReceiveSettings) -> Arc<Self> {
         // A body larger than what may be in flight could never be taken; told "full", it would be retried for ever.

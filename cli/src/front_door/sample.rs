@@ -38,17 +38,24 @@ fn put_series(writer: &mut RequestWriter, labels: &Labels, samples: &[MemorySamp
             writer.sample(sample.t_ms, sample.start_ms, value);
         }
     }
-    if samples.iter().any(|sample| matches!(sample.point, Point::Histogram(_))) {
+    let histograms = || {
+        samples.iter().filter_map(|sample| match &sample.point {
+            Point::Histogram(histogram) => Some((sample, histogram)),
+            Point::Float(_) => None,
+        })
+    };
+    if histograms().next().is_some() {
         begin(writer);
     }
-    for sample in samples {
-        if let Point::Histogram(histogram) = &sample.point {
-            writer.histogram(sample.t_ms, sample.start_ms, &native(histogram));
-        }
+    // A sender's histograms are all whole or all floats: a change between them hides whether counters were reset.
+    let counts = histograms().map(|(_, histogram)| integer(histogram)).collect::<Option<Vec<_>>>();
+    let counts = counts.unwrap_or_else(|| histograms().map(|(_, histogram)| float(histogram)).collect());
+    for ((sample, histogram), counts) in histograms().zip(counts) {
+        writer.histogram(sample.t_ms, sample.start_ms, &native(histogram, counts));
     }
 }
 
-fn native(histogram: &FloatHistogram) -> NativeHistogram {
+fn native(histogram: &FloatHistogram, counts: Counts) -> NativeHistogram {
     let spans = |spans: &[weir_promql::histogram::Span]| {
         spans.iter().map(|span| Span { offset: span.offset, length: span.length }).collect()
     };
@@ -58,7 +65,7 @@ fn native(histogram: &FloatHistogram) -> NativeHistogram {
         sum: histogram.sum,
         positive_spans: spans(&histogram.positive_spans),
         negative_spans: spans(&histogram.negative_spans),
-        counts: integer(histogram).unwrap_or_else(|| float(histogram)),
+        counts,
         custom_values: histogram.custom_values.clone(),
         reset_hint: match histogram.reset_hint {
             ResetHint::Unknown => weir_proto::ResetHint::Unknown,
@@ -71,7 +78,7 @@ fn native(histogram: &FloatHistogram) -> NativeHistogram {
 
 /// The counts as whole ones, where all are whole and sum up, as Prometheus wants of integer histograms.
 fn integer(histogram: &FloatHistogram) -> Option<Counts> {
-    let whole = |count: f64| (count >= 0.0 && count < EXACT_MAX && count.fract() == 0.0).then_some(count as u64);
+    let whole = |count: f64| ((0.0..EXACT_MAX).contains(&count) && count.fract() == 0.0).then_some(count as u64);
     let all = |counts: &[f64]| counts.iter().map(|&count| whole(count)).collect::<Option<Vec<u64>>>();
     let (count, zero) = (whole(histogram.count)?, whole(histogram.zero_count)?);
     let (positive, negative) = (all(&histogram.positive_buckets)?, all(&histogram.negative_buckets)?);

@@ -16,6 +16,8 @@ const SHOWN_BYTES_MAX: usize = 300;
 
 /// A name and a value, as sent.
 pub(super) type RawLabel<'a> = (&'a [u8], &'a [u8]);
+/// A name and a value, as text.
+pub(super) type TextLabel<'a> = (&'a str, &'a str);
 
 /// One series of a request, its parts not read yet.
 #[derive(Default)]
@@ -182,7 +184,7 @@ impl<'a> Exemplar<'a> {
     }
 
     /// Its labels as texts, and its time in ns.
-    pub(super) fn checked(&self) -> Result<(Vec<(&'a str, &'a str)>, i64), Reason> {
+    pub(super) fn checked(&self) -> Result<(Vec<TextLabel<'a>>, i64), Reason> {
         let time_ns = self.time_ms.checked_mul(NS_PER_MS).ok_or(Reason::ExemplarTime)?;
         let bytes: usize = self.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
         if self.bad_reference || self.labels.len() > LABELS_MAX || bytes > LABEL_BYTES_MAX {

@@ -66,24 +66,24 @@ pub(super) async fn metadata(State(state): State<Arc<HttpState>>, params: Params
     let (engine, budget) = (Arc::clone(&state.engine), Arc::clone(admission.budget()));
     let work = move || Ok(engine.source().metadata(&metric, &budget)?);
     let found = state.gate.run(admission.budget(), admission.timeout, work).await?;
-    let mut by_name: BTreeMap<Arc<str>, Vec<(&'static str, Arc<str>, Arc<str>)>> = BTreeMap::new();
+    let mut by_name: BTreeMap<Arc<str>, Vec<_>> = BTreeMap::new();
     for metric in found {
-        let known = by_name.entry(metric.name).or_default();
+        let known = by_name.entry(Arc::clone(&metric.name)).or_default();
         if per_metric.is_none_or(|most| known.len() < most) {
-            known.push((metric.kind, metric.unit, metric.help));
+            known.push(metric);
         }
     }
     let mut data = String::from("{");
     join(&mut data, by_name.iter().take(limit.unwrap_or(usize::MAX)), |data, (name, known)| {
         push_text(data, name);
         data.push_str(":[");
-        join(data, known, |data, (kind, unit, help)| {
+        join(data, known, |data, metric| {
             data.push_str("{\"type\":\"");
-            data.push_str(kind);
+            data.push_str(metric.kind);
             data.push_str("\",\"help\":");
-            push_text(data, help);
+            push_text(data, &metric.help);
             data.push_str(",\"unit\":");
-            push_text(data, unit);
+            push_text(data, &metric.unit);
             data.push('}');
         });
         data.push(']');

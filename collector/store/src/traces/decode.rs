@@ -29,7 +29,7 @@ pub(super) fn column<'a, T: 'static>(batch: &'a RecordBatch, name: &str) -> Resu
     column.as_any().downcast_ref().ok_or_else(|| format!("column {name} is {}", column.data_type()))
 }
 
-/// As [`column`], for one that older files may lack.
+/// As [`column`](column()), for one that older files may lack.
 fn newer_column<'a, T: 'static>(batch: &'a RecordBatch, name: &str) -> Result<Option<&'a T>, Wrong> {
     match batch.column_by_name(name) {
         Some(_) => column(batch, name).map(Some),
