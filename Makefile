@@ -34,16 +34,14 @@ check: $(WEB)/dist/index.html
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps --document-private-items
-	cargo test --release -p weir-tests --test tidy
-	cargo test --release -p weir-proto --test generated
-	cargo test --release -p weir-dashboards
+	cargo test --release --workspace --test tidy --test generated --test committed
 
 bench:
-	cargo build --release -p weir-benches --bins
+	cargo build --release --workspace --bins
 	bash benches/run.sh
 
 fuzz:
-	WEIR_FUZZ_CASES=1000000 cargo test --release -p weir-promql --test promql fuzz -- --nocapture
+	WEIR_FUZZ_CASES=1000000 cargo test --release --workspace --test promql fuzz -- --nocapture
 
 clean:
 	cargo clean

@@ -1,7 +1,7 @@
 //! Times `weir_proto::exposition`: samples per second of a target's first page, of a steady one, and of one whose
 //! lines came in another order. Give files with scraped pages to time a real target; without, a page is made up.
 //!
-//! `cargo run --release -p weir-benches --bin exposition_reader [PAGE…]`
+//! `cargo run --release --bin exposition_reader [PAGE…]`
 
 use std::fmt::Write as _;
 use std::hint::black_box;

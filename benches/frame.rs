@@ -2,7 +2,7 @@
 //! beside OTLP protobuf with zstd-1 of the same data in the same run. Ratios hold on a noisy machine, nanoseconds do
 //! not.
 //!
-//! `cargo run --release -p weir-benches --bin frame`
+//! `cargo run --release --bin frame`
 //!
 //! The data: 5,000 series with 6 attributes, half random doubles and half counters, seen tick after tick; spans with
 //! 12 attributes of which 3 never repeat, random ids, four spans to a trace, an event on every fourth.

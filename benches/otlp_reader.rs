@@ -1,7 +1,7 @@
 //! Times `weir_proto::otlp`: points and spans per second on one thread, beside prost's decoding of the same bytes in
 //! the same run. Ratios hold on a noisy machine, nanoseconds do not.
 //!
-//! `cargo run --release -p weir-benches --bin otlp_reader`
+//! `cargo run --release --bin otlp_reader`
 
 use std::hint::black_box;
 use std::io::Write;

@@ -9,7 +9,7 @@
 //! the engine's call. Both read compressed blocks and both have read them before: the fastest of some runs counts.
 //! Blocks and store are kept in a folder between runs.
 //!
-//! `cargo run --release -p weir-benches --bin promql -- [--series 4000] [--hours 24] [--memory] [--repeat 3]`
+//! `cargo run --release --bin promql -- [--series 4000] [--hours 24] [--memory] [--repeat 3]`
 //!
 //! Memory is shown twice: what the query reserved at most of its budget, and by how much the process grew while it
 //! ran. The last line says which targets held.

@@ -3,7 +3,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin="${CARGO_TARGET_DIR:-$PWD/target}/release"
-cargo build --release -p weir -p weir-agent -p weir-collector --bins
 for bench in $(sed -n 's/^name = "\(.*\)"$/\1/p' benches/Cargo.toml | grep -v -e '^weir-benches$' -e '^weir-load$'); do
     echo
     echo "=== $bench"

@@ -2,7 +2,7 @@
 //! run, spans encoded per second, and what it takes to find one trace, or the traces of a service. Ratios hold on a
 //! noisy machine, milliseconds do not.
 //!
-//! `cargo run --release -p weir-benches --bin spans [TRACES]` (50,000 traces are a million spans)
+//! `cargo run --release --bin spans [TRACES]` (50,000 traces are a million spans)
 
 mod shop;
 

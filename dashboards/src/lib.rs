@@ -8,7 +8,7 @@
 //!   web/ (TypeScript) ─▶ npm run build ─▶ web/dist ─▶ page_file()
 //! ```
 //! Pure: no sockets, no clock, no files but the ones embedded at compile time. The committed JSON and YAML are proven
-//! current by tests; `UPDATE=1 cargo test --release -p weir-dashboards` rewrites them.
+//! current by tests; `UPDATE=1 cargo test --release --workspace --test committed` rewrites them.
 //!
 //! Considered and left: dashboards written in Grafana's JSON and read by our page. That format says how to draw, not
 //! what is meant, and has no place for what to send when a panel is empty.
@@ -34,15 +34,4 @@ pub use service::service;
 #[must_use]
 pub fn all() -> Vec<Dashboard> {
     vec![service(), host()]
-}
-
-/// Fails where the committed file differs from `text`; with `UPDATE=1` in the environment, rewrites it.
-#[cfg(test)]
-fn prove_current(path: &str, text: &str) {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(committed == text, "{} is not current: run with UPDATE=1", path.display());
 }

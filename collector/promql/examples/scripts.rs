@@ -1,4 +1,4 @@
-//! Runs text scripts: `cargo run --release -p weir-promql --example scripts -- DIR|FILE…`.
+//! Runs text scripts: `cargo run --release --example scripts -- DIR|FILE…`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
