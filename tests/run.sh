@@ -30,7 +30,7 @@ suite build cargo build --release --workspace --all-targets
 [ "$failed" = 0 ] || { echo "$passed passed, $failed failed"; exit 1; }
 suite rust cargo test --release --workspace --no-fail-fast
 suite web npm --prefix dashboards/web test
-suite end-to-end tests/.venv/bin/python -m pytest -q -x --durations=10 tests/e2e
+suite end-to-end tests/.venv/bin/python -m pytest -q --durations=10 tests/e2e
 
 echo
 if [ "$skipped" != 0 ]; then
