@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use weir_benches::chance::Chance;
 use weir_proto::exposition::{Page, PageReader, TargetIdentity};
 use weir_proto::identity::SeriesParts;
 use weir_proto::prometheus::{Promotion, translate};
@@ -73,7 +74,7 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let mut chance = Chance(7);
-    let jitter: Vec<i64> = pages.iter().map(|_| 1_000_000 * [0, 1, 1, 1, 2, 3, 7, 13][chance.below(8)]).collect();
+    let jitter: Vec<i64> = pages.iter().map(|_| 1_000_000 * [0, 1, 1, 1, 2, 3, 7, 13][chance.index(8)]).collect();
     writeln!(
         out,
         "{:<20}{:>10}{:>8} | {:>9}{:>9}{:>9} | {:>11}{:>9} | {:>9}{:>9}{:>9}",
@@ -278,13 +279,7 @@ fn prometheus_blocks(batches: &[MetricBatch]) -> anyhow::Result<Option<(u64, u64
     let text = dir.path().join("samples.txt");
     std::fs::write(&text, openmetrics(batches)?)?;
     let blocks = dir.path().join("blocks");
-    let made = Command::new("promtool")
-        .args(["tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=24h"])
-        .args([&text, &blocks])
-        .output()?;
-    if !made.status.success() {
-        bail!("promtool: {}", String::from_utf8_lossy(&made.stderr));
-    }
+    weir_benches::prometheus::blocks(&text, &blocks, true)?;
     let (mut rest, mut index) = (0, 0);
     let mut folders = vec![blocks];
     while let Some(folder) = folders.pop() {
@@ -386,17 +381,4 @@ fn get(address: &str, path: &str) -> anyhow::Result<String> {
     stream.read_to_string(&mut answer)?;
     let (_, body) = answer.split_once("\r\n\r\n").context("an HTTP answer has a head")?;
     Ok(body.to_owned())
-}
-
-/// A small reproducible source of numbers (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap_or(0)
-    }
 }

@@ -1,7 +1,7 @@
 //! PromQL beside Prometheus: the same samples, the same queries, answers compared first, then times.
 //!
 //! ```text
-//! data (a small cluster, slice by slice) ─┬─▶ text ─▶ promtool ─▶ blocks ─▶ Prometheus, over HTTP   promql/prometheus.rs
+//! data (a small cluster, slice by slice) ─┬─▶ text ─▶ promtool ─▶ blocks ─▶ Prometheus, over HTTP   promql/blocks.rs
 //!                                         ├─▶ Store::append, flush, compact ─▶ StoreSource           promql/store.rs
 //!                                         └─▶ memory (--memory: the engine alone)
 //! ```
@@ -14,12 +14,12 @@
 //! Memory is shown twice: what the query reserved at most of its budget, and by how much the process grew while it
 //! ran. The last line says which targets held.
 
+#[path = "promql/blocks.rs"]
+mod blocks;
 #[path = "promql/data.rs"]
 mod data;
 #[path = "promql/panels.rs"]
 mod panels;
-#[path = "promql/prometheus.rs"]
-mod prometheus;
 #[path = "promql/store.rs"]
 mod store;
 
@@ -28,15 +28,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use weir_benches::prometheus::{Prometheus, compare};
 use weir_promql::engine::{Engine, QueryRange};
 use weir_promql::memory::{MemorySample, MemorySource};
 use weir_promql::options::{EngineOptions, QueryOptions};
 use weir_promql::source::SeriesSource;
 use weir_promql::value::{Point, QueryOutput};
 
+use blocks::Blocks;
 use data::{Cluster, INTERVAL_MS, SLICE, Series};
 use panels::{PANELS, QUANTILE, QUANTILE_RATIO, SCAN, SCAN_NS, SUM_BY_RATE, SUM_BY_RATE_RATIO};
-use prometheus::{Blocks, Prometheus, compare};
 use store::Stored;
 
 #[global_allocator]
@@ -75,9 +76,6 @@ struct Args {
     /// Where blocks and store are kept between runs; beside the built program unless given.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Port for Prometheus.
-    #[arg(long, default_value_t = 19_391)]
-    port: u16,
 }
 
 /// Start of the samples: 22 November 2026, 00:00 UTC, where a block of two hours begins.
@@ -148,8 +146,8 @@ fn range(args: &Args) -> QueryRange {
 /// Makes what is not there yet, and opens both sides.
 #[expect(clippy::print_stdout, reason = "a bench tells its figures on its standard output")]
 fn prepare(args: &Args) -> Result<(Ours, Option<Prometheus>)> {
-    let beside = std::env::current_exe()?.parent().context("a program lies in a folder")?.join("promql-data");
-    let dir = args.dir.clone().unwrap_or(beside).join(format!("{}-{}-{}", args.series, args.buckets, args.hours));
+    let dir = args.dir.clone().map_or_else(|| weir_benches::beside("promql-data"), Ok)?;
+    let dir = dir.join(format!("{}-{}-{}", args.series, args.buckets, args.hours));
     std::fs::create_dir_all(&dir)?;
     let (stored, blocks) = (dir.join("store"), dir.join("prometheus"));
     let end_ms = START_MS + LEAD_MS + args.hours * 3_600_000;
@@ -182,7 +180,7 @@ fn prepare(args: &Args) -> Result<(Ours, Option<Prometheus>)> {
     if let Some(mut text) = text {
         text.finish()?;
         let made = unfinished.join("prometheus");
-        Prometheus::start(&made, args.port)?.settle(&made)?;
+        Prometheus::start(&made)?.settle(&made)?;
         std::fs::rename(made, &blocks)?;
     }
     let samples = cluster.series.len() as i64 * slices * SLICE as i64;
@@ -202,7 +200,7 @@ fn prepare(args: &Args) -> Result<(Ours, Option<Prometheus>)> {
         }
     };
     println!("{} series, {:.1} M samples, {kind}", cluster.series.len(), samples as f64 / 1e6);
-    let prometheus = if args.alone || args.prepare { None } else { Some(Prometheus::start(&blocks, args.port)?) };
+    let prometheus = if args.alone || args.prepare { None } else { Some(Prometheus::start(&blocks)?) };
     Ok((ours, prometheus))
 }
 

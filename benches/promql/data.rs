@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use weir_benches::chance::Chance;
 use weir_promql::labels::{Labels, METRIC_NAME};
 use weir_proto::exposition::SCOPE_SCRAPE;
 use weir_proto::identity::SeriesParts;
@@ -46,24 +47,6 @@ enum Motion {
     Gauge { units: u64, unit: f64, max: f64 },
     /// A bucket: grows by what the bucket below it grew by, and up to this many more.
     Bucket { units: u64, lowest: bool },
-}
-
-/// A small generator (SplitMix64), so that runs have the same samples.
-#[derive(Clone, Copy)]
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.max(1)
-    }
 }
 
 /// All series of the cluster.

@@ -19,10 +19,10 @@
 //! `query_store -- [--series 4000] [--histograms 500] [--hours 6] [--repeat 5] [--alone] [--only NAME]`.
 //! `--fresh` neither merges nor flushes the last parts: 10-minute parts and a memtable.
 
-mod prometheus;
 mod world;
 
-use std::path::PathBuf;
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ use weir_proto::Batch;
 use weir_query::{Engine, EngineSettings, QueryContext};
 use weir_store::{Clock, Signal, Store, StoreOptions, Tuning};
 
-use prometheus::Prometheus;
+use weir_benches::prometheus::{self, Prometheus};
 use world::{INTERVAL_MS, START_MS, Shape, World};
 
 /// The allocator of the shipped programs.
@@ -76,9 +76,9 @@ struct Args {
     /// Only so many evaluating threads; 0 for one per core.
     #[arg(long, default_value_t = 0)]
     threads: usize,
-    /// Where stores and blocks are kept between runs.
-    #[arg(long, default_value = "/tmp/weir-bench-query-store")]
-    dir: PathBuf,
+    /// Where stores and blocks are kept between runs; beside the built program unless given.
+    #[arg(long)]
+    dir: Option<PathBuf>,
 }
 
 /// A query over the whole range, or at its end.
@@ -110,7 +110,8 @@ fn main() -> Result<()> {
     let range = QueryRange { start_ms: START_MS + LEAD_MS, end_ms: START_MS + ticks * INTERVAL_MS, step_ms: STEP_MS };
     let clock = Arc::new(Ticking(AtomicI64::new(range.end_ms)));
     let name = format!("{}-{}-{}", args.series, args.histograms, args.hours);
-    let folder = args.dir.join(format!("store-{name}{}", if args.fresh { "-fresh" } else { "" }));
+    let dir = args.dir.clone().map_or_else(|| weir_benches::beside("query-store-data"), Ok)?;
+    let folder = dir.join(format!("store-{name}{}", if args.fresh { "-fresh" } else { "" }));
     if !folder.exists() {
         fill(&args, shape, ticks, &folder, &clock)?;
     }
@@ -124,7 +125,7 @@ fn main() -> Result<()> {
     }
     let prometheus = match args.alone {
         true => None,
-        false => Some(Prometheus::start(&args.dir, &name, || World::new(shape), ticks)?),
+        false => Some(Prometheus::start(&blocks(&dir, &name, shape, ticks)?)?),
     };
     println!(
         "{:<20}{:>10}{:>10}{:>14}{:>9}{:>12}",
@@ -188,7 +189,7 @@ fn measured(
 }
 
 /// Makes the store in `folder`, through the door that senders use.
-fn fill(args: &Args, shape: Shape, ticks: i64, folder: &std::path::Path, clock: &Arc<Ticking>) -> Result<()> {
+fn fill(args: &Args, shape: Shape, ticks: i64, folder: &Path, clock: &Arc<Ticking>) -> Result<()> {
     let making = folder.with_extension("making");
     if making.exists() {
         std::fs::remove_dir_all(&making)?;
@@ -215,7 +216,7 @@ fn fill(args: &Args, shape: Shape, ticks: i64, folder: &std::path::Path, clock: 
     Ok(std::fs::rename(making, folder)?)
 }
 
-fn options(folder: &std::path::Path, clock: &Arc<Ticking>) -> StoreOptions {
+fn options(folder: &Path, clock: &Arc<Ticking>) -> StoreOptions {
     let day = Duration::from_secs(86_400);
     let clock: Arc<dyn Clock> = Arc::<Ticking>::clone(clock);
     StoreOptions {
@@ -239,4 +240,20 @@ impl Clock for Ticking {
     fn now_ns(&self) -> i64 {
         self.0.load(Ordering::Relaxed) * 1_000_000
     }
+}
+
+/// The folder of Prometheus' blocks, one per day; made where they are not there yet.
+fn blocks(dir: &Path, name: &str, shape: Shape, ticks: i64) -> Result<PathBuf> {
+    let data = dir.join(format!("prometheus-{name}"));
+    if data.exists() {
+        return Ok(data);
+    }
+    std::fs::create_dir_all(dir)?;
+    let (text, making) = (dir.join("samples.om"), data.with_extension("making"));
+    let mut out = BufWriter::new(std::fs::File::create(&text)?);
+    World::new(shape).write_openmetrics(&mut out, ticks)?;
+    out.flush()?;
+    prometheus::blocks(&text, &making, true)?;
+    std::fs::rename(making, &data)?;
+    Ok(data)
 }

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::Arc;
 
+use weir_benches::chance::Chance;
 use weir_proto::exposition::SCOPE_SCRAPE;
 use weir_proto::identity::SeriesParts;
 use weir_proto::prometheus::{Promotion, translate};
@@ -122,7 +123,7 @@ impl World {
         (0..TARGETS)
             .map(|target| {
                 let offset = 2_000 + 250 * target as i64 % 12_000;
-                START_MS + tick * INTERVAL_MS + offset + LATE_MS[chance.below(LATE_MS.len())]
+                START_MS + tick * INTERVAL_MS + offset + LATE_MS[chance.index(LATE_MS.len())]
             })
             .collect()
     }
@@ -170,17 +171,4 @@ fn head(identity: &SeriesIdentity) -> String {
     let translated = translate(identity, &Promotion::default());
     let labels: Vec<_> = translated.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
     format!("{}{{{}}}", translated.name, labels.join(","))
-}
-
-/// A small reproducible source of numbers (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap_or(0)
-    }
 }

@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, Key
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, SpanKind};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use weir_benches::chance::Chance;
 
 const SERVICES: usize = 42;
 const PODS: usize = 3;
@@ -41,20 +42,20 @@ struct At {
 
 /// Spans with the pod that made them.
 struct Traces {
-    random: Random,
+    chance: Chance,
     spans: Vec<(usize, Span)>,
 }
 
 impl Shop {
     /// Makes `count` traces.
     pub(crate) fn generate(count: usize) -> Self {
-        let mut traces = Traces { random: Random(7), spans: Vec::new() };
+        let mut traces = Traces { chance: Chance(7), spans: Vec::new() };
         let mut trace_ids = Vec::with_capacity(count);
         for trace in 0..count {
-            let trace_id = (u128::from(traces.random.next()) << 64 | u128::from(traces.random.next())).to_be_bytes();
+            let trace_id = (u128::from(traces.chance.next()) << 64 | u128::from(traces.chance.next())).to_be_bytes();
             trace_ids.push(trace_id);
             let start = BEGIN_NS + LENGTH_NS / count as u64 * trace as u64;
-            let service = traces.random.below(4);
+            let service = traces.chance.index(4);
             traces.serve(At { trace_id, parent: Vec::new(), service, start, depth: 0 });
         }
         let spans = traces.spans.len();
@@ -67,16 +68,16 @@ impl Traces {
     /// A server span and what it calls; gives its end.
     fn serve(&mut self, at: At) -> u64 {
         let At { trace_id, parent, service, start, depth } = at;
-        let route = self.random.below(9);
-        let span_id = self.random.next().to_be_bytes().to_vec();
-        let mut end = start + self.random.duration(400_000);
-        let calls = if depth >= DEPTH_MAX { 0 } else { [1, 1, 2, 2, 2, 3][self.random.below(6)] };
+        let route = self.chance.index(9);
+        let span_id = self.chance.next().to_be_bytes().to_vec();
+        let mut end = start + duration(&mut self.chance, 400_000);
+        let calls = if depth >= DEPTH_MAX { 0 } else { [1, 1, 2, 2, 2, 3][self.chance.index(6)] };
         for _ in 0..calls {
             end = self.call(At { trace_id, parent: span_id.clone(), service, start: end, depth })
-                + self.random.duration(50_000);
+                + duration(&mut self.chance, 50_000);
         }
-        let failed = self.random.below(60) == 0;
-        let id = self.random.below(100_000);
+        let failed = self.chance.index(60) == 0;
+        let id = self.chance.index(100_000);
         let mut attributes = vec![
             text("http.request.method", ["GET", "GET", "POST"][route % 3]),
             text("http.route", format!("/api/{}/{{id}}/{route}", service_name(service))),
@@ -91,7 +92,7 @@ impl Traces {
             number("thread.id", (id % 16) as i64),
         ];
         if depth == 0 {
-            attributes.push(text("session.id", format!("{:016x}", self.random.next())));
+            attributes.push(text("session.id", format!("{:016x}", self.chance.next())));
             attributes.push(text("enduser.id", format!("user-{id}")));
         }
         let name = format!("{} /api/{}/{{id}}/{route}", ["GET", "GET", "POST"][route % 3], service_name(service));
@@ -108,11 +109,11 @@ impl Traces {
     /// A client span to another service or a database; gives its end.
     fn call(&mut self, at: At) -> u64 {
         let At { trace_id, parent, service, start, depth } = at;
-        let span_id = self.random.next().to_be_bytes().to_vec();
-        let id = self.random.below(100_000);
-        let (name, end, attributes) = if self.random.below(5) < 2 {
+        let span_id = self.chance.next().to_be_bytes().to_vec();
+        let id = self.chance.index(100_000);
+        let (name, end, attributes) = if self.chance.index(5) < 2 {
             let table = ["orders", "users", "items", "stock"][id % 4];
-            let end = start + self.random.duration(900_000);
+            let end = start + duration(&mut self.chance, 900_000);
             let attributes = vec![
                 text("db.system.name", "postgresql"),
                 text("db.namespace", format!("{}_db", service_name(service))),
@@ -131,10 +132,10 @@ impl Traces {
             (format!("SELECT {table}"), end, attributes)
         } else {
             let other = (service * 5 + 1 + id % 6) % SERVICES;
-            let called = start + self.random.duration(80_000);
+            let called = start + duration(&mut self.chance, 80_000);
             let end =
                 self.serve(At { trace_id, parent: span_id.clone(), service: other, start: called, depth: depth + 1 })
-                    + self.random.duration(80_000);
+                    + duration(&mut self.chance, 80_000);
             let attributes = vec![
                 text("http.request.method", "GET"),
                 text("url.full", format!("http://{}:8080/api/{}/{id}", service_name(other), service_name(other))),
@@ -273,26 +274,9 @@ fn number(key: &str, value: i64) -> KeyValue {
     KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
 }
 
-/// splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        ((u128::from(self.next()) * end as u128) >> 64) as usize
-    }
-
-    /// Long-tailed, with this median in ns.
-    fn duration(&mut self, median: u64) -> u64 {
-        let unit = (self.next() >> 11) as f64 / (1_u64 << 53) as f64;
-        let factor = (unit / (1.0 - unit).max(1e-6)).powf(0.7);
-        (median as f64 * factor) as u64 + 1
-    }
+/// Long-tailed, with this median in ns.
+fn duration(chance: &mut Chance, median: u64) -> u64 {
+    let unit = (chance.next() >> 11) as f64 / (1_u64 << 53) as f64;
+    let factor = (unit / (1.0 - unit).max(1e-6)).powf(0.7);
+    (median as f64 * factor) as u64 + 1
 }

@@ -38,12 +38,7 @@ export function ServicePage({ name }: { readonly name: string }) {
         {row ? (
           <Verdict row={row} />
         ) : (
-          loaded.data && (
-            <p class="verdict">
-              No request was answered in this range. Try a longer one, or look under{" "}
-              <a href={href("/arrivals")}>arrivals</a>.
-            </p>
-          )
+          loaded.data && <Unseen names={namesakes(loaded.data.services, name)} />
         )}
         {loaded.error !== undefined && (
           <p class="failed" role="status">
@@ -63,6 +58,34 @@ export function ServicePage({ name }: { readonly name: string }) {
       </div>
       <Dashboard key={name} id="service" subject={name} />
     </>
+  );
+}
+
+/** Services that a name without its namespace, or with a wrong one, may stand for. */
+function namesakes(rows: readonly ServiceRow[], name: string): string[] {
+  const short = name.slice(name.lastIndexOf("/") + 1);
+  return rows.filter((row) => row.name === short).map((row) => row.service);
+}
+
+function Unseen({ names }: { readonly names: readonly string[] }) {
+  if (names.length > 0) {
+    return (
+      <p class="verdict">
+        Nothing of this name answered in this range. Meant:{" "}
+        {names.map((name, at) => (
+          <span key={name}>
+            {at > 0 && ", "}
+            <a href={href(`/services/${encodeURIComponent(name)}`)}>{name}</a>
+          </span>
+        ))}
+        ?
+      </p>
+    );
+  }
+  return (
+    <p class="verdict">
+      No request was answered in this range. Try a longer one, or look under <a href={href("/arrivals")}>arrivals</a>.
+    </p>
   );
 }
 
