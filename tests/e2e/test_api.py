@@ -17,7 +17,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from otlp import HEADERS
-from weir import Collector, Process, fetch, free_port, until
+from weir import Collector, Prometheus, fetch
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 SECOND = 1_000_000_000
@@ -412,26 +412,13 @@ def openmetrics():
 def prometheus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prometheus")
     (folder / "samples").write_text(openmetrics())
-    data = folder / "data"
     made = subprocess.run(
-        ["promtool", "tsdb", "create-blocks-from", "openmetrics", folder / "samples", data],
+        ["promtool", "tsdb", "create-blocks-from", "openmetrics", folder / "samples", folder / "prometheus"],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert made.returncode == 0, made.stdout + made.stderr
-    (folder / "prometheus.yml").write_text("{}\n")
-    url = f"127.0.0.1:{free_port()}"
-    process = Process(
-        [
-            "prometheus",
-            f"--config.file={folder}/prometheus.yml",
-            f"--storage.tsdb.path={data}",
-            "--storage.tsdb.retention.time=100y",
-            f"--web.listen-address={url}",
-        ],
-        folder / "log",
-    )
-    until("prometheus is ready", lambda: fetch(f"http://{url}/-/ready")[0] == 200)
-    yield f"http://{url}"
+    process = Prometheus(folder, "{}\n", "--storage.tsdb.retention.time=100y").wait_ready()
+    yield process.url
     process.stop()
 
 

@@ -1,13 +1,11 @@
 """Debian's Prometheus writes what it scrapes into Weir: what both then hold is the same, sample by sample."""
 
-import json
 import struct
 import time
-import urllib.parse
 
 import pytest
 
-from weir import Process, Weir, fetch, free_port, until
+from weir import NodeExporter, Prometheus, Weir, ask, fetch, until
 
 SCRAPES = 10
 # Back from the latest scrape, which may not have arrived whole, and away from any: Debian's Prometheus counts a sample
@@ -20,47 +18,28 @@ PROTOBUF = "application/x-protobuf"
 def pair(tmp_path_factory):
     folder = tmp_path_factory.mktemp("remote_write")
     weir = Weir(folder).wait_ready()
-    exporter_port, prometheus_port = free_port(), free_port()
-    exporter = Process(
-        ["prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{exporter_port}"], folder / "exporter.log"
-    )
-    (folder / "prometheus.yml").write_text(
-        f"""
+    exporter = NodeExporter(folder)
+    prometheus = Prometheus(
+        folder,
+        lambda address: f"""
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
 scrape_configs:
   - job_name: node
-    static_configs: [{{targets: ['127.0.0.1:{exporter_port}'], labels: {{env: test}}}}]
+    static_configs: [{{targets: ['{exporter.address}'], labels: {{env: test}}}}]
   - job_name: prometheus
-    static_configs: [{{targets: ['127.0.0.1:{prometheus_port}']}}]
+    static_configs: [{{targets: ['{address}']}}]
 remote_write:
   - url: {weir.url}/api/v1/write
     queue_config: {{batch_send_deadline: 200ms}}
-"""
-    )
-    prometheus = Process(
-        [
-            "prometheus",
-            f"--config.file={folder}/prometheus.yml",
-            f"--storage.tsdb.path={folder}/prometheus",
-            f"--web.listen-address=127.0.0.1:{prometheus_port}",
-        ],
-        folder / "prometheus.log",
-    )
-    weir.exporter, weir.prometheus = exporter, f"http://127.0.0.1:{prometheus_port}"
-    until("prometheus is ready", lambda: fetch(weir.prometheus + "/-/ready")[0] == 200)
+""",
+    ).wait_ready()
+    weir.exporter, weir.prometheus = exporter, prometheus.url
     until("enough scrapes", lambda: ask(weir.prometheus, f"count_over_time(up[5m]) >= {SCRAPES}"), 60, 0.5)
     yield weir
     for process in (prometheus, exporter):
         if process.running():
             process.stop()
     assert weir.stop() == 0, weir.text()[-2000:]
-
-
-def ask(url, promql, **parameters):
-    query = urllib.parse.urlencode({"query": promql, **parameters})
-    status, _, body = fetch(f"{url}/api/v1/query?{query}")
-    assert status == 200, body
-    return json.loads(body)["data"]["result"]
 
 
 def table(result, part):

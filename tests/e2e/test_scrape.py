@@ -1,12 +1,10 @@
 """Debian's node_exporter, scraped by Weir and by Debian's Prometheus at the same interval: both answer the same."""
 
-import json
 import re
-import urllib.parse
 
 import pytest
 
-from weir import Process, Weir, fetch, free_port, until
+from weir import NodeExporter, Prometheus, Weir, ask, until
 
 INTERVAL = 2
 SCRAPES = 15
@@ -15,10 +13,7 @@ SCRAPES = 15
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scrape")
-    exporter_port, prometheus_port = free_port(), free_port()
-    exporter = Process(
-        ["prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{exporter_port}"], folder / "exporter.log"
-    )
+    exporter = NodeExporter(folder)
     config = f"""
 global:
   scrape_interval: {INTERVAL}s
@@ -26,28 +21,18 @@ global:
 scrape_configs:
   - job_name: node
     static_configs:
-      - targets: ['127.0.0.1:{exporter_port}']
+      - targets: ['{exporter.address}']
         labels: {{env: test}}
     metric_relabel_configs:
       - source_labels: [__name__]
         regex: go_memstats_.*
         action: drop
 """
-    (folder / "prometheus.yml").write_text(config)
-    prometheus = Process(
-        [
-            "prometheus",
-            f"--config.file={folder}/prometheus.yml",
-            f"--storage.tsdb.path={folder}/prometheus",
-            f"--web.listen-address=127.0.0.1:{prometheus_port}",
-        ],
-        folder / "prometheus.log",
-    )
+    prometheus = Prometheus(folder, config).wait_ready()
     weir = Weir(folder, config=config)
     weir.wait_ready()
     weir.exporter = exporter
-    weir.prometheus = f"http://127.0.0.1:{prometheus_port}"
-    until("prometheus is ready", lambda: fetch(weir.prometheus + "/-/ready")[0] == 200)
+    weir.prometheus = prometheus.url
     wanted = f'count_over_time(up{{job="node"}}[10m]) >= {SCRAPES}'
     until("enough scrapes", lambda: weir.query(wanted) and ask(weir.prometheus, wanted), 120, 0.5)
     yield weir
@@ -55,12 +40,6 @@ scrape_configs:
     prometheus.stop()
     if exporter.running():
         exporter.stop()
-
-
-def ask(url, promql):
-    status, _, body = fetch(f"{url}/api/v1/query?{urllib.parse.urlencode({'query': promql})}")
-    assert status == 200, body
-    return json.loads(body)["data"]["result"]
 
 
 def labels(result):

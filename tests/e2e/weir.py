@@ -189,3 +189,38 @@ class Agent(Process):
     def wait_ready(self):
         until("the agent answers", lambda: fetch(self.url + "/-/ready")[0] == 200, 15)
         return self
+
+
+class Prometheus(Process):
+    """Debian's Prometheus on a port of its own; `config` is a text, or makes one of its address."""
+
+    def __init__(self, folder, config, *arguments):
+        folder = pathlib.Path(folder)
+        address = f"127.0.0.1:{free_port()}"
+        self.url = f"http://{address}"
+        self.data_dir = folder / "prometheus"
+        path = folder / "prometheus.yml"
+        path.write_text(config if isinstance(config, str) else config(address))
+        command = ["prometheus", f"--config.file={path}", f"--storage.tsdb.path={self.data_dir}"]
+        super().__init__([*command, f"--web.listen-address={address}", *arguments], folder / "prometheus.log")
+
+    def wait_ready(self):
+        until("prometheus is ready", lambda: fetch(self.url + "/-/ready")[0] == 200)
+        return self
+
+
+class NodeExporter(Process):
+    """Debian's node_exporter on a port of its own."""
+
+    def __init__(self, folder):
+        self.address = f"127.0.0.1:{free_port()}"
+        command = ["prometheus-node-exporter", f"--web.listen-address={self.address}"]
+        super().__init__(command, pathlib.Path(folder) / "exporter.log")
+
+
+def ask(url, promql, **parameters):
+    """The result of an instant query of Weir or Prometheus."""
+    query = urllib.parse.urlencode({"query": promql, **parameters})
+    status, _, body = fetch(f"{url}/api/v1/query?{query}")
+    assert status == 200, body
+    return json.loads(body)["data"]["result"]
