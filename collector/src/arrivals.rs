@@ -74,7 +74,7 @@ pub struct SenderRow {
     pub service: String,
     /// `agent NAME`, or the protocol of a direct sender.
     pub via: String,
-    /// SDK language and version, when said.
+    /// `telemetry.sdk.language` and version (`python 1.45.1`); empty when the sender does not say.
     pub sdk: String,
     /// Metric points since start.
     pub points: u64,
@@ -103,7 +103,7 @@ pub struct RefusalRow {
 
 impl Arrivals {
     /// Notes what was counted of a batch, once the batch is durable.
-    pub fn note(&self, counted: Counted, via: &Arc<str>, sdk: &Arc<str>, now_ns: i64) {
+    pub fn note(&self, counted: Counted, via: &Arc<str>, now_ns: i64) {
         let mut noted = self.lock();
         for row in counted.0 {
             let key = SenderKey { via: Arc::clone(via), service: row.service };
@@ -112,8 +112,8 @@ impl Arrivals {
             tally.spans += row.spans;
             tally.last_ns = now_ns;
             tally.newest_ns = row.newest_ns;
-            if !sdk.is_empty() {
-                tally.sdk = Arc::clone(sdk);
+            if !row.sdk.is_empty() {
+                tally.sdk = row.sdk;
             }
         }
         while noted.senders.len() > SENDERS_MAX {
@@ -197,6 +197,7 @@ pub struct Counted(Vec<Count>);
 #[derive(Debug)]
 struct Count {
     service: Arc<str>,
+    sdk: Arc<str>,
     points: u64,
     spans: u64,
     newest_ns: i64,
@@ -213,13 +214,15 @@ impl Counted {
 /// Rows of one resource follow each other, so the last count is tried first.
 fn counts(batch: &Batch) -> Vec<Count> {
     let mut counts: Vec<Count> = Vec::new();
-    let mut names: HashMap<*const Resource, Arc<str>> = HashMap::new();
+    let mut names: HashMap<*const Resource, (Arc<str>, Arc<str>)> = HashMap::new();
     let mut add = |resource: &Arc<Resource>, points: u64, spans: u64, time_ns: i64| {
-        let service = names.entry(Arc::as_ptr(resource)).or_insert_with(|| service_of(resource));
+        let (service, sdk) =
+            names.entry(Arc::as_ptr(resource)).or_insert_with(|| (service_of(resource), sdk_of(resource)));
         let at = match counts.last() {
             Some(last) if last.service == *service => counts.len() - 1,
             _ => counts.iter().position(|count| count.service == *service).unwrap_or_else(|| {
-                counts.push(Count { service: Arc::clone(service), points: 0, spans: 0, newest_ns: i64::MIN });
+                let (service, sdk) = (Arc::clone(service), Arc::clone(sdk));
+                counts.push(Count { service, sdk, points: 0, spans: 0, newest_ns: i64::MIN });
                 counts.len() - 1
             }),
         };
@@ -254,6 +257,15 @@ fn service_of(resource: &Resource) -> Arc<str> {
     }
 }
 
+/// `telemetry.sdk.language` and version; empty when not said.
+fn sdk_of(resource: &Resource) -> Arc<str> {
+    let text = |key: &str| resource.attributes.find(key).and_then(Value::as_str).unwrap_or_default();
+    match text("telemetry.sdk.language") {
+        "" => "".into(),
+        language => format!("{language} {}", text("telemetry.sdk.version")).trim_end().into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use weir_proto::{Attributes, KeyValue};
@@ -262,7 +274,11 @@ mod tests {
 
     fn spans_of(service: &str, ends: &[i64]) -> Batch {
         let mut batch = Batch::default();
-        let attributes = Attributes::new(vec![KeyValue::new("service.name", service)]);
+        let attributes = Attributes::new(vec![
+            KeyValue::new("service.name", service),
+            KeyValue::new("telemetry.sdk.language", "python"),
+            KeyValue::new("telemetry.sdk.version", "1.45.1"),
+        ]);
         batch.spans.resources.push(Arc::new(Resource { attributes }));
         for &end in ends {
             batch.spans.resource.push(0);
@@ -276,16 +292,12 @@ mod tests {
     #[test]
     fn a_report_says_who_how_much_and_how_late() {
         let arrivals = Arrivals::default();
-        arrivals.note(
-            Counted::of(&spans_of("cart", &[5, 1_000_000_000])),
-            &"agent a".into(),
-            &"python 1.45".into(),
-            3_000_000_000,
-        );
+        arrivals.note(Counted::of(&spans_of("cart", &[5, 1_000_000_000])), &"agent a".into(), 3_000_000_000);
         let what = RefusedItems { reason: "bad_trace_id", items: 2, message: "trace id is all zero" };
         arrivals.note_refusal("agent a", &what, 4_000_000_000);
         let report = arrivals.report(5_000_000_000);
         assert_eq!((report.senders[0].service.as_str(), report.senders[0].spans), ("cart", 2));
+        assert_eq!(report.senders[0].sdk, "python 1.45.1");
         assert!((report.senders[0].last_seen_seconds_ago - 2.0).abs() < 1e-9);
         assert!((report.senders[0].lag_seconds - 2.0).abs() < 1e-9);
         assert_eq!((report.refused[0].items, report.refused[0].reason.as_str()), (2, "bad_trace_id"));
@@ -295,7 +307,7 @@ mod tests {
     fn memory_is_bounded_and_the_oldest_goes() {
         let arrivals = Arrivals::default();
         for number in 0..=SENDERS_MAX as i64 {
-            arrivals.note(Counted::of(&spans_of(&format!("s{number}"), &[0])), &"grpc".into(), &"".into(), number);
+            arrivals.note(Counted::of(&spans_of(&format!("s{number}"), &[0])), &"grpc".into(), number);
         }
         let report = arrivals.report(0);
         assert_eq!(report.senders.len(), SENDERS_MAX);

@@ -42,7 +42,6 @@ pub struct Ingest {
 /// Who brought a batch.
 struct Origin<'a> {
     via: Arc<str>,
-    sdk: Arc<str>,
     delivery: Option<Delivery>,
     spans_need_red: bool,
     /// What went wrong is noted for this sender.
@@ -64,8 +63,7 @@ impl Ingest {
     /// Stores our own reading.
     pub(crate) async fn take_own(&self, metrics: MetricBatch) {
         let counted = Batch { metrics, ..Batch::default() };
-        let origin =
-            Origin { via: "itself".into(), sdk: "".into(), delivery: None, spans_need_red: false, name: "itself" };
+        let origin = Origin { via: "itself".into(), delivery: None, spans_need_red: false, name: "itself" };
         if let Err(error) = self.take(counted, origin).await {
             tracing::debug!(%error, "our own reading was not stored");
         }
@@ -74,7 +72,7 @@ impl Ingest {
     /// Stores what came by remote write.
     pub(crate) async fn take_written(&self, batch: Batch) -> Result<Appended, StoreError> {
         let via = REMOTE_WRITE;
-        let origin = Origin { via: via.into(), sdk: "".into(), delivery: None, spans_need_red: false, name: via };
+        let origin = Origin { via: via.into(), delivery: None, spans_need_red: false, name: via };
         self.take(batch, origin).await
     }
 
@@ -103,7 +101,7 @@ impl Ingest {
         let observed = self.derive(&mut batch, origin.spans_need_red, now_ns);
         let outcome = self.store.append(batch, origin.delivery).await;
         match &outcome {
-            Ok(Appended::Stored) => self.arrivals.note(counted, &origin.via, &origin.sdk, now_ns),
+            Ok(Appended::Stored) => self.arrivals.note(counted, &origin.via, now_ns),
             Ok(Appended::Repeated) => self.retract(observed),
             Err(error) => {
                 self.retract(observed);
@@ -144,7 +142,7 @@ impl push::Ingest for Ingest {
         from: &push::Agent,
     ) -> Result<Appended, IngestError> {
         let via = format!("agent {}", from.node);
-        let origin = Origin { via: via.as_str().into(), sdk: "".into(), delivery, spans_need_red: false, name: &via };
+        let origin = Origin { via: via.as_str().into(), delivery, spans_need_red: false, name: &via };
         self.take(batch, origin).await.map_err(|error| {
             // Bytes on our own disk that are wrong are no fault of the batch: the agent keeps it and comes again.
             let kind = match error.kind() {
@@ -164,8 +162,7 @@ impl push::Ingest for Ingest {
 impl Sink for Ingest {
     async fn accept(&self, batch: Batch, from: &Sender) -> Result<(), SinkError> {
         let via = from.protocol.as_str();
-        let origin =
-            Origin { via: via.into(), sdk: Arc::clone(&from.sdk), delivery: None, spans_need_red: true, name: via };
+        let origin = Origin { via: via.into(), delivery: None, spans_need_red: true, name: via };
         match self.take(batch, origin).await {
             Ok(_) => Ok(()),
             Err(error) => Err(match error.kind() {

@@ -14,6 +14,7 @@ use opentelemetry::trace::{Span, SpanKind, Status, Tracer, TracerProvider};
 use opentelemetry::{KeyValue, global};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use weir_proto::names;
 use weir_store::{PartEntry, Work, WorkKind};
@@ -40,7 +41,10 @@ impl Spans {
         let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
         let config = BatchConfigBuilder::default().with_scheduled_delay(EXPORT_EVERY).build();
         let processor = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
-        let resource = Resource::builder_empty().with_attributes(resource).build();
+        let resource = Resource::builder_empty()
+            .with_detector(Box::new(TelemetryResourceDetector))
+            .with_attributes(resource)
+            .build();
         let provider = SdkTracerProvider::builder().with_resource(resource).with_span_processor(processor).build();
         global::set_tracer_provider(provider.clone());
         Ok(Self(provider))

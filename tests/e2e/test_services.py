@@ -56,6 +56,8 @@ def test_service_appears_with_exact_red(weir, started, app, opt_in):
     assert len(traces) == ASKED["/fail"], traces
     trace = weir.json(f"/api/weir/v1/traces/{traces[0]['trace_id']}")
     assert any(span["service"] == service and span["status"] == "error" for span in trace["spans"]), trace
+    (sender,) = [row for row in weir.json("/api/weir/v1/arrivals")["senders"] if row["service"] == service]
+    assert sender["sdk"].startswith({"flask": "python 1.", "express": "nodejs 2."}[app]), sender
 
     # SIGTERM ends it in time, with the code it would have had without us.
     begun = time.monotonic()

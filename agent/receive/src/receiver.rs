@@ -16,9 +16,6 @@ use crate::decode::{Payload, Readers};
 use crate::refusal::Refusal;
 use crate::sink::{NotTaken, Protocol, Sender, Sink};
 
-/// Longest `User-Agent` kept.
-const USER_AGENT_BYTES_MAX: usize = 120;
-
 /// The bounds of the edge.
 #[derive(Clone, Debug)]
 pub struct ReceiveSettings {
@@ -154,14 +151,5 @@ impl<S: Sink> Receiver<S> {
 pub(crate) fn sender_of(parts: &::http::request::Parts, protocol: Protocol) -> Sender {
     let by_tonic = parts.extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
     let by_axum = || parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
-    let user_agent = parts.headers.get(::http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let end = user_agent.len().min(USER_AGENT_BYTES_MAX);
-    Sender {
-        peer: by_tonic.or_else(by_axum),
-        protocol,
-        // Header text is ASCII, so every byte is a boundary.
-        user_agent: user_agent[..end].into(),
-        services: Vec::new(),
-        sdk: "".into(),
-    }
+    Sender { peer: by_tonic.or_else(by_axum), protocol, services: Vec::new() }
 }

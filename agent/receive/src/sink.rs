@@ -80,12 +80,8 @@ pub struct Sender {
     pub peer: Option<SocketAddr>,
     /// How it came in.
     pub protocol: Protocol,
-    /// The `User-Agent` header, cut to 120 bytes; empty when none was sent.
-    pub user_agent: Arc<str>,
     /// `namespace/name` or `name` of the services whose resources are in the batch, at most 16.
     pub services: Vec<Arc<str>>,
-    /// `telemetry.sdk.language` and version of the first resource that says so (`python 1.45.1`); empty when none.
-    pub sdk: Arc<str>,
 }
 
 /// Most services noted of one batch. A gateway may send hundreds; the doctor needs some.
@@ -104,7 +100,7 @@ impl Protocol {
 }
 
 impl Sender {
-    /// Notes the services and the SDK that `batch` names.
+    /// Notes the services that `batch` names.
     pub(crate) fn note(&mut self, batch: &Batch) {
         let mut last: *const Resource = std::ptr::null();
         let of_metrics = batch.metrics.series.iter().map(|series| &series.resource);
@@ -120,12 +116,6 @@ impl Sender {
 
     fn note_resource(&mut self, resource: &Resource) {
         let text = |key| resource.attributes.find(key).and_then(weir_proto::Value::as_str);
-        if self.sdk.is_empty()
-            && let Some(language) = text("telemetry.sdk.language")
-        {
-            let version = text("telemetry.sdk.version").unwrap_or_default();
-            self.sdk = format!("{language} {version}").trim_end().into();
-        }
         let Some(name) = text(semconv::SERVICE_NAME) else { return };
         let service = match text(semconv::SERVICE_NAMESPACE) {
             Some(namespace) if !namespace.is_empty() => format!("{namespace}/{name}"),
