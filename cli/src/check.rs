@@ -1,9 +1,11 @@
 //! `weir check`: files are read as they would be in use, and every fault is said with its place.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use weir_agent::{AgentFlags, AgentSettings};
+use weir_collector::{CollectorFlags, CollectorSettings};
 use weir_proto::config::ConfigFile;
 
 use crate::table;
@@ -29,10 +31,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let What::Config { files } = &args.what;
     let mut bad = false;
     for path in files {
-        let checked = std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| {
-            ConfigFile::parse(&text, |name| std::env::var(name).ok()).map_err(|error| error.to_string())
-        });
-        match checked {
+        match check(path) {
             Ok(file) => table::say(&format!("{}: good, {} scrape jobs", path.display(), file.scrape_configs.len()))?,
             Err(error) => {
                 bad = true;
@@ -41,4 +40,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if bad { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// Reads a file as far as both halves of `weir up` do before they start.
+fn check(path: &Path) -> Result<ConfigFile, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let file = ConfigFile::parse(&text, |name| std::env::var(name).ok()).map_err(|error| error.to_string())?;
+    CollectorSettings::resolve(&file, &CollectorFlags::default(), PathBuf::new())?;
+    AgentSettings::resolve(&file, &AgentFlags::default(), PathBuf::new())?;
+    Ok(file)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use weir_promql::options::EngineOptions;
-use weir_proto::config::{ConfigFile, PromDuration};
+use weir_proto::config::{ConfigFile, PromDuration, QueryFeature};
 use weir_receive::{Listen, ReceiveSettings, Reload};
 
 /// Where the page and the HTTP APIs listen when nobody says.
@@ -50,21 +50,20 @@ pub struct CollectorFlags {
     /// promql-duration-expr, promql-extended-range-selectors, promql-binop-fill-modifiers,
     /// promql-delayed-name-removal, use-start-timestamps
     #[arg(long = "enable-feature", value_name = "NAME", value_delimiter = ',')]
-    pub enable_feature: Vec<String>,
+    pub enable_feature: Vec<QueryFeature>,
 }
 
-/// Switches a part of PromQL on.
-type Switch = fn(&mut EngineOptions);
-
-/// What `--enable-feature` knows. Source: Prometheus docs/feature_flags.md.
-const FEATURES: [(&str, Switch); 6] = [
-    ("promql-experimental-functions", |options| options.language.experimental_functions = true),
-    ("promql-duration-expr", |options| options.language.duration_expressions = true),
-    ("promql-extended-range-selectors", |options| options.language.extended_range_selectors = true),
-    ("promql-binop-fill-modifiers", |options| options.language.fill_modifiers = true),
-    ("promql-delayed-name-removal", |options| options.delayed_name_removal = true),
-    ("use-start-timestamps", |options| options.use_start_timestamps = true),
-];
+/// The switch of a part of PromQL.
+fn switch(options: &mut EngineOptions, feature: QueryFeature) -> &mut bool {
+    match feature {
+        QueryFeature::PromqlExperimentalFunctions => &mut options.language.experimental_functions,
+        QueryFeature::PromqlDurationExpr => &mut options.language.duration_expressions,
+        QueryFeature::PromqlExtendedRangeSelectors => &mut options.language.extended_range_selectors,
+        QueryFeature::PromqlBinopFillModifiers => &mut options.language.fill_modifiers,
+        QueryFeature::PromqlDelayedNameRemoval => &mut options.delayed_name_removal,
+        QueryFeature::UseStartTimestamps => &mut options.use_start_timestamps,
+    }
+}
 
 /// What a collector runs with.
 #[derive(Clone, Debug)]
@@ -121,8 +120,20 @@ impl CollectorSettings {
     }
 
     /// What only a restart changes.
-    pub(crate) fn fixed(&self) -> [(&'static str, String); 3] {
+    pub(crate) fn fixed(&self) -> [(&'static str, String); 4] {
+        let mut promql = self.promql.clone();
+        let mut features = QueryFeature::ALL.to_vec();
+        features.retain(|&feature| *switch(&mut promql, feature));
+        let features: Vec<&str> = features.into_iter().map(QueryFeature::as_str).collect();
+        let query = format!(
+            "lookback_delta {:?}, timeout {:?}, max_samples {}, enable_features [{}]",
+            Duration::from_millis(promql.lookback_ms.unsigned_abs()),
+            promql.timeout,
+            promql.samples_max,
+            features.join(", ")
+        );
         [
+            ("weir.query", query),
             ("weir.listen", self.listen.address.clone()),
             ("weir.push", self.push.address.clone()),
             ("weir.data_dir", self.data_dir.display().to_string()),
@@ -148,12 +159,8 @@ fn promql(file: &ConfigFile, flags: &CollectorFlags) -> Result<EngineOptions, St
         options.timeout = timeout;
     }
     options.samples_max = flags.query_max_samples.or(query.max_samples).unwrap_or(options.samples_max);
-    for name in flags.enable_feature.iter().chain(&query.enable_features) {
-        let Some((_, switch)) = FEATURES.iter().find(|known| known.0 == name) else {
-            let known: Vec<&str> = FEATURES.iter().map(|known| known.0).collect();
-            return Err(format!("--enable-feature: {name:?} is none of {}", known.join(", ")));
-        };
-        switch(&mut options);
+    for &feature in flags.enable_feature.iter().chain(&query.enable_features) {
+        *switch(&mut options, feature) = true;
     }
     Ok(options)
 }
@@ -190,7 +197,7 @@ mod tests {
         );
         let flags = CollectorFlags {
             query_lookback_delta: Some("2m".into()),
-            enable_feature: vec!["promql-delayed-name-removal".into()],
+            enable_feature: vec![QueryFeature::PromqlDelayedNameRemoval],
             ..CollectorFlags::default()
         };
         let settings = CollectorSettings::resolve(&file.unwrap(), &flags, "d".into()).unwrap();
@@ -198,9 +205,12 @@ mod tests {
         let promql = &settings.promql;
         assert_eq!((promql.lookback_ms, promql.timeout), (120_000, Duration::from_secs(3)));
         assert!(promql.delayed_name_removal && promql.use_start_timestamps && !promql.language.fill_modifiers);
-        let flags = CollectorFlags { enable_feature: vec!["agent".into()], ..CollectorFlags::default() };
-        let error = CollectorSettings::resolve(&ConfigFile::default(), &flags, "d".into()).unwrap_err();
-        assert!(error.contains("promql-experimental-functions"), "{error}");
+        let shown = settings.fixed().into_iter().find(|one| one.0 == "weir.query").unwrap().1;
+        assert_eq!(
+            shown,
+            "lookback_delta 120s, timeout 3s, max_samples 50000000, \
+             enable_features [promql-duration-expr, promql-delayed-name-removal, use-start-timestamps]"
+        );
     }
 
     #[test]

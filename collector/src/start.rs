@@ -42,7 +42,7 @@ pub struct Collector {
     engine: Arc<Engine>,
     arrivals: Arc<Arrivals>,
     /// What only a restart changes, as it is.
-    fixed: [(&'static str, String); 3],
+    fixed: [(&'static str, String); 4],
     spans: Option<Spans>,
 }
 

@@ -63,6 +63,18 @@ def test_a_wrong_config_is_said_with_its_line(tmp_path):
         assert bad.returncode == 1 and "line 2" in bad.stderr and "scrape_intervall" in bad.stderr, bad
 
 
+def test_check_finds_what_a_start_would(tmp_path):
+    path = tmp_path / "bad.yaml"
+    for text, wanted in (
+        ("weir:\n  query: {enable_features: [agent]}\n", ["line 2", "promql-duration-expr"]),
+        ("weir: {query: {lookback_delta: 0s}}\n", ["lookback"]),
+        ("weir: {host: {interval: 0s}}\n", ["weir.host.interval", "enabled: false"]),
+    ):
+        path.write_text(text)
+        bad = weir("check", "config", path)
+        assert bad.returncode == 1 and all(word in bad.stderr for word in wanted), bad
+
+
 def test_usage_errors_are_exit_code_2():
     assert weir("query").returncode == 2
     assert weir("nonsense").returncode == 2

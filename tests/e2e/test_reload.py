@@ -51,8 +51,11 @@ def test_weir_up_reloads(up):
     assert reloaded_well(up)
     until("the first target is scraped, and is down", lambda: up.value('up{job="itself"}') == 0, 20)
     # A target that is up, a shorter retention, and something that needs a restart.
-    path.write_text(config(f"127.0.0.1:{up.ports['listen']}", "3d", "2GB"))
+    changed = config(f"127.0.0.1:{up.ports['listen']}", "3d", "2GB")
+    path.write_text(changed + "  query: {timeout: 30s, enable_features: [use-start-timestamps]}\n")
     status, text = post(up.url)
+    assert "weir.query stays lookback_delta 300s, timeout 120s" in text and "timeout 30s" in text, text
+    assert "use-start-timestamps" in text, text
     assert status == 200 and "weir.queue_bytes_max stays 1073741824 until a restart; the file says 2147483648" in text, text
     assert "weir.listen" not in text and "weir.collector" not in text, text
     until("the new target is scraped", lambda: up.value(f'up{{instance="127.0.0.1:{up.ports["listen"]}"}}') == 1, 20)

@@ -11,6 +11,7 @@
 //! Source: prometheus.io/docs/prometheus/latest/configuration/configuration/
 
 mod duration;
+mod feature;
 mod scrape;
 mod unsupported;
 
@@ -20,6 +21,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use duration::{ByteSize, PromDuration};
+pub use feature::QueryFeature;
 pub use scrape::{Authorization, BasicAuth, RelabelAction, RelabelConfig, ScrapeConfig, StaticConfig, TlsConfig};
 
 /// The whole file. All sections may be absent.
@@ -96,7 +98,7 @@ pub struct QuerySection {
     /// Samples that one query may hold at one time: `--query.max-samples`. Default 50000000.
     pub max_samples: Option<u64>,
     /// Parts of the language that are off by default: `--enable-feature`.
-    pub enable_features: Vec<String>,
+    pub enable_features: Vec<QueryFeature>,
 }
 
 /// What is read from the host.
