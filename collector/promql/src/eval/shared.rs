@@ -50,14 +50,17 @@ struct Kept {
 /// Batches with the bytes reserved for them.
 pub(super) struct Pile {
     pub(super) held: Vec<Arc<Held>>,
+    /// What they take.
     bytes: u64,
+    /// The part of it that is reserved here; the source has reserved the rest for as long as a batch is held.
+    reserved: u64,
     samples: u64,
     budget: Arc<Budget>,
 }
 
 impl Drop for Pile {
     fn drop(&mut self) {
-        self.budget.release(self.bytes);
+        self.budget.release(self.reserved);
     }
 }
 
@@ -123,21 +126,22 @@ pub(super) struct Keeper {
 impl Keeper {
     fn new(read: Arc<Read>, series: Arc<SeriesTable>, projected: bool) -> Self {
         let budget = Arc::clone(&read.budget);
-        Self { read, series, projected, batches: Pile { held: Vec::new(), bytes: 0, samples: 0, budget } }
+        Self { read, series, projected, batches: Pile { held: Vec::new(), bytes: 0, reserved: 0, samples: 0, budget } }
     }
 
     /// Keeps one more; false when that is too much, and then the keeper should be dropped.
     pub(super) fn keep(&mut self, held: &Arc<Held>) -> bool {
         let kept = &mut self.batches;
         let (bytes_max, samples_max) = kept.budget.maxima();
-        // What the source has reserved stays so for as long as the batch is held.
-        let bytes = held.batch.bytes().saturating_sub(held.reserved);
+        let bytes = kept.bytes + held.batch.bytes();
         let samples = kept.samples + held.batch.t_ms.len() as u64;
-        let fits = kept.bytes + bytes <= bytes_max / SHARE && samples <= samples_max / SHARE;
-        if !fits || kept.budget.reserve(bytes).is_err() {
+        let fits = bytes <= bytes_max / SHARE && samples <= samples_max / SHARE;
+        let reserved = held.batch.bytes().saturating_sub(held.reserved);
+        if !fits || kept.budget.reserve(reserved).is_err() {
             return false;
         }
-        kept.bytes += bytes;
+        kept.bytes = bytes;
+        kept.reserved += reserved;
         kept.samples = samples;
         kept.held.push(Arc::clone(held));
         true
