@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use weir_promql::labels::Labels;
 use weir_promql::memory::{MemorySample, MemorySource, STALE_NAN};
 use weir_promql::script::{SequenceValue, parse_series};
-use weir_promql::source::{Budget, SelectRequest, Selection, SeriesSource, SeriesTable, SourceError};
+use weir_promql::source::{
+    BatchReader, Budget, ReadBatch, Readers, SelectRequest, Selection, SeriesSource, SeriesTable, SourceError,
+};
 use weir_promql::value::Point;
 
 /// Numbers that look random and are the same in each run.
@@ -55,6 +57,23 @@ impl SeriesSource for Literal<'_> {
             selection.series = Arc::new(SeriesTable { labels });
         }
         Ok(selection)
+    }
+
+    /// Reserves what each batch takes, as a source does that reads from files.
+    fn select_readers(&self, request: &SelectRequest, budget: &Arc<Budget>) -> Result<Readers, SourceError> {
+        let Selection { series, batches, warnings } = self.select(request, budget)?;
+        let budget = Arc::clone(budget);
+        let batches = batches.map(move |batch| {
+            let budget = Arc::clone(&budget);
+            Box::new(move || {
+                let batch = batch?;
+                // A time and a value each.
+                let reserved = 16 * batch.t_ms.len() as u64;
+                budget.reserve(reserved)?;
+                Ok(ReadBatch { batch, reserved })
+            }) as BatchReader
+        });
+        Ok(Readers { series, batches: Box::new(batches), warnings })
     }
 }
 
